@@ -110,7 +110,7 @@ func (r *bootReader) flag(name string, caps Capabilities) bool {
 
 func (r *bootReader) imageType() ImageType {
 	info := r.node.InstanceInfo
-	if t := choice(r, "instance_info", "image_type", info.Text("image_type"), WholeDisk, Partition); t != "" {
+	if t := choice(r, "instance_info", "image_type", scalarOrKind(info["image_type"]), WholeDisk, Partition); t != "" {
 		return t
 	}
 	if info.Text("kernel") != "" || info.Text("ramdisk") != "" {
@@ -142,7 +142,7 @@ func (r *bootReader) hints() RootDeviceHints {
 func (r *bootReader) mode(inst, prop Capabilities, b BootInfo) BootMode {
 	wanted := choice(r, "instance_info.capabilities", "boot_mode", inst["boot_mode"], BIOS, UEFI)
 	if wanted == "" {
-		wanted = choice(r, "instance_info", "deploy_boot_mode", r.node.InstanceInfo.Text("deploy_boot_mode"), BIOS, UEFI)
+		wanted = choice(r, "instance_info", "deploy_boot_mode", scalarOrKind(r.node.InstanceInfo["deploy_boot_mode"]), BIOS, UEFI)
 	}
 	has := choice(r, "properties.capabilities", "boot_mode", prop["boot_mode"], BIOS, UEFI)
 	if wanted != "" && has != "" && wanted != has {
@@ -178,4 +178,12 @@ func choice[T ~string](r *bootReader, in, name, text string, legal ...T) T {
 		return ""
 	}
 	return v
+}
+
+// scalarOrKind is v as text; what cannot be text gives a text that is never legal.
+func scalarOrKind(v any) string {
+	if text := scalarText(v); text != "" || v == nil || v == "" {
+		return text
+	}
+	return jsonName(v)
 }

@@ -1,7 +1,6 @@
 package task
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,7 +31,7 @@ func ParseCapabilities(v any) (Capabilities, error) {
 func capabilitiesOfText(s string) (Capabilities, error) {
 	if strings.HasPrefix(s, "{") {
 		var m map[string]any
-		if err := json.Unmarshal([]byte(s), &m); err != nil {
+		if err := unmarshalNumbers([]byte(s), &m); err != nil {
 			return nil, fmt.Errorf("%w: capabilities are no JSON object: %v", ErrInvalidParameter, err)
 		}
 		return capabilitiesOfObject(m)
@@ -59,15 +58,21 @@ func capabilitiesOfText(s string) (Capabilities, error) {
 
 func capabilitiesOfObject(m map[string]any) (Capabilities, error) {
 	c := make(Capabilities, len(m))
+	var bad []string
 	for k, v := range m {
 		if c[k] = strings.TrimSpace(scalarText(v)); c[k] == "" {
-			return nil, fmt.Errorf("%w: capability %q has no value", ErrInvalidParameter, k)
+			bad = append(bad, k)
 		}
+	}
+	if len(bad) > 0 {
+		slices.Sort(bad)
+		return nil, fmt.Errorf("%w: capabilities %q have no value", ErrInvalidParameter, bad)
 	}
 	return c, nil
 }
 
-// String returns the list form, sorted by name.
+// String returns the list form, sorted by name. It has no quoting: a value with
+// a comma, which only an object can hold, reads back as something else.
 func (c Capabilities) String() string {
 	parts := make([]string, 0, len(c))
 	for _, k := range slices.Sorted(maps.Keys(c)) {

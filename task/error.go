@@ -2,6 +2,7 @@ package task
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/go-multierror"
@@ -126,9 +127,8 @@ func Problems(err error) []error {
 	if err == nil {
 		return nil
 	}
-	var all *multierror.Error
-	if errors.As(err, &all) {
-		return all.Errors
+	if all, ok := err.(*multierror.Error); ok {
+		return slices.Clone(all.Errors)
 	}
 	return []error{err}
 }

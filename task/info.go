@@ -3,7 +3,9 @@ package task
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"strings"
 )
@@ -38,33 +40,33 @@ func (i Info) Clone() Info {
 }
 
 // Redacted returns a deep copy in which every value whose key tells of a
-// secret (password, token, secret, key and so on) is "******".
+// secret (password, token, secret, key, config drive and so on) is "******",
+// at any depth.
 func (i Info) Redacted() Info {
 	c := i.Clone()
-	redact(c)
+	redact(map[string]any(c))
 	return c
 }
 
-func redact(m map[string]any) {
-	for k, v := range m {
-		switch v := v.(type) {
-		case map[string]any:
-			redact(v)
-			continue
-		case []any:
-			for _, e := range v {
-				if em, ok := e.(map[string]any); ok {
-					redact(em)
-				}
+// redact changes v in place.
+func redact(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, e := range v {
+			if e != nil && secretKey(k) {
+				v[k] = masked
+				continue
 			}
+			redact(e)
 		}
-		if secretKey(k) {
-			m[k] = masked
+	case []any:
+		for _, e := range v {
+			redact(e)
 		}
 	}
 }
 
-var secretWords = []string{"password", "passwd", "token", "secret", "credential", "private", "deploy_key", "auth"}
+var secretWords = []string{"passw", "passphrase", "token", "secret", "credential", "private", "auth", "community", "configdrive"}
 
 func secretKey(k string) bool {
 	k = strings.ToLower(k)
@@ -73,7 +75,7 @@ func secretKey(k string) bool {
 			return true
 		}
 	}
-	return false
+	return strings.HasSuffix(k, "key")
 }
 
 func cloneMap(m map[string]any) map[string]any {
@@ -121,5 +123,11 @@ func jsonForm(v any) any {
 func unmarshalNumbers(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
-	return d.Decode(v)
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("text after the JSON value")
+	}
+	return nil
 }

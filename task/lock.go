@@ -42,13 +42,13 @@ func (h *handle) acquire(ctx context.Context, t *Task, purpose string, wait time
 		if errors.Is(err, ErrNodeLocked) {
 			err = h.m.lockedBy(ctx, uuid)
 		}
-		return &Error{Op: op, Node: t.Node.String(), Err: err}
+		return &Error{Op: op, Node: t.Node.String(), Err: withCause(ctx, err)}
 	}
 	l := &lock{m: h.m, uuid: uuid}
 	r, err := l.reserve(ctx, purpose, wait, timeout.C)
 	if err != nil {
 		h.m.leave(uuid)
-		return &Error{Op: op, Node: t.Node.String(), Err: err}
+		return &Error{Op: op, Node: t.Node.String(), Err: withCause(ctx, err)}
 	}
 	h.m.mu.Lock()
 	h.m.held[l] = struct{}{}
@@ -56,6 +56,15 @@ func (h *handle) acquire(ctx context.Context, t *Task, purpose string, wait time
 	h.lock = l
 	t.Node, t.Ports = r.Node, r.Ports
 	return nil
+}
+
+// withCause adds to err, where it tells of ctx's end, what ended it.
+func withCause(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	if cause == nil || !errors.Is(err, ctx.Err()) || errors.Is(err, cause) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
 }
 
 func (m *Manager) enter(ctx context.Context, uuid string, wait time.Duration, timeout <-chan time.Time) error {
@@ -82,7 +91,7 @@ func (m *Manager) enter(ctx context.Context, uuid string, wait time.Duration, ti
 		case g.token <- struct{}{}:
 			return nil
 		case <-ctx.Done():
-			err = context.Cause(ctx)
+			err = ctx.Err()
 		case <-timeout:
 		}
 	}
@@ -116,6 +125,9 @@ func (m *Manager) lockedBy(ctx context.Context, uuid string) error {
 }
 
 func (l Lease) lockedError() error {
+	if l.ID == "" { // between two holders
+		return fmt.Errorf("%w: others were faster", ErrNodeLocked)
+	}
 	return fmt.Errorf("%w by host %q since %s for %q", ErrNodeLocked, l.Host, l.Since.Format(time.RFC3339), l.Purpose)
 }
 
@@ -138,7 +150,7 @@ func (l *lock) reserve(ctx context.Context, purpose string, wait time.Duration, 
 			case !errors.Is(err, ErrConflict):
 				return nil, err
 			case wait == 0:
-				return nil, fmt.Errorf("%w: another host was faster", ErrNodeLocked)
+				return nil, held.lockedError()
 			}
 		} else if wait == 0 {
 			return nil, held.lockedError()
@@ -148,7 +160,7 @@ func (l *lock) reserve(ctx context.Context, purpose string, wait time.Duration, 
 		case <-retry.C:
 		case <-ctx.Done():
 			retry.Stop()
-			return nil, context.Cause(ctx)
+			return nil, ctx.Err()
 		case <-timeout:
 			retry.Stop()
 			return nil, held.lockedError()
@@ -159,6 +171,9 @@ func (l *lock) reserve(ctx context.Context, purpose string, wait time.Duration, 
 // save writes t's node and ports under the lock.
 func (h *handle) save(ctx context.Context, t *Task) error {
 	l := h.lock
+	if t.Node.UUID != l.uuid {
+		return fmt.Errorf("%w: the node's uuid was %q", ErrInvalidParameter, l.uuid)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t.Node.UpdatedAt = time.Now().UTC()
@@ -190,17 +205,23 @@ func (l *lock) renew(ctx context.Context) error {
 
 // update writes r; l.mu is held.
 func (l *lock) update(ctx context.Context, r *Record) error {
-	err := l.m.store.Update(ctx, r)
-	if errors.Is(err, ErrConflict) {
-		if now, getErr := l.m.store.Get(ctx, l.uuid); getErr == nil && now.Lease.ID != l.id {
-			return ErrLockLost
-		}
-	}
-	if err != nil {
+	if err := l.lost(ctx, l.m.store.Update(ctx, r)); err != nil {
 		return err
 	}
 	l.lease, l.revision = r.Lease, r.Revision
 	return nil
+}
+
+// lost turns the conflict of a write under l into ErrLockLost where somebody
+// else has the lock.
+func (l *lock) lost(ctx context.Context, err error) error {
+	if !errors.Is(err, ErrConflict) {
+		return err
+	}
+	if now, getErr := l.m.store.Get(ctx, l.uuid); getErr == nil && now.Lease.ID != l.id {
+		return ErrLockLost
+	}
+	return err
 }
 
 // releaseTime bounds the store's work in a release, which a canceled context
@@ -230,7 +251,11 @@ func (l *lock) free(ctx context.Context) error {
 			return err
 		}
 		r.Lease, r.Node.Reservation = Lease{}, ""
-		if err := l.m.store.Update(ctx, r); !errors.Is(err, ErrConflict) {
+		err = l.m.store.Update(ctx, r)
+		if errors.Is(err, ErrNodeNotFound) {
+			return nil
+		}
+		if !errors.Is(err, ErrConflict) {
 			return err
 		}
 	}

@@ -29,7 +29,8 @@ type ManagerConfig struct {
 	Host string
 
 	// LeaseTime is how long an exclusive lock outlives a holder that died. It
-	// must be well above the interval of [Manager.RenewLeases]. 0 means 60 s.
+	// must be well above the interval of [Manager.RenewLeases], and above the
+	// difference between the clocks of hosts that share a store. 0 means 60 s.
 	LeaseTime time.Duration
 
 	// LockWait bounds how long Acquire waits for a lock that is held. 0 means 3 s.
@@ -82,69 +83,44 @@ func NewManager(store Store, c ManagerConfig) *Manager {
 // Host returns the name that this manager's reservations carry.
 func (m *Manager) Host() string { return m.cfg.Host }
 
-// Create adds a node with its ports to the store. An empty UUID is filled in,
-// an empty provision state is [Enroll], port addresses are brought into their
-// usual form. Every problem of the values is reported.
-func (m *Manager) Create(ctx context.Context, n *Node, ports ...*Port) error {
-	const op = "task.Create"
-	now := time.Now().UTC()
-	if n.UUID == "" {
-		n.UUID = NewUUID()
-	}
-	if n.ProvisionState == "" {
-		n.ProvisionState = Enroll
-	}
-	n.CreatedAt, n.UpdatedAt, n.Reservation = now, now, ""
-	var errs []error
-	if !n.ProvisionState.Valid() {
-		errs = append(errs, &Error{Op: op, Node: n.String(), Field: "provision_state", Err: fmt.Errorf("%w: %q", ErrInvalidParameter, n.ProvisionState)})
-	}
-	for _, p := range ports {
-		mac, err := ParseMAC(p.Address)
-		if err != nil {
-			errs = append(errs, &Error{Op: op, Node: n.String(), Field: "ports.address", Err: err, Remedy: "write it as 52:54:00:12:34:56"})
-			continue
-		}
-		p.Address, p.NodeUUID = mac, n.UUID
-		if p.UUID == "" {
-			p.UUID = NewUUID()
-		}
-	}
-	if err := Join(errs...); err != nil {
-		return err
-	}
-	if err := m.store.Create(ctx, &Record{Node: n, Ports: ports}); err != nil {
-		return &Error{Op: op, Node: n.String(), Err: err}
-	}
-	return nil
-}
-
 // Find returns the UUID of the node with that UUID, name or port address.
 func (m *Manager) Find(ctx context.Context, key string) (string, error) {
-	return m.store.Find(ctx, key)
+	uuid, err := m.store.Find(ctx, key)
+	if err != nil {
+		return "", &Error{Op: "task.Find", Node: key, Err: err}
+	}
+	return uuid, nil
 }
 
 // Get returns a copy of the record of the node with that UUID or name.
 func (m *Manager) Get(ctx context.Context, id string) (*Record, error) {
 	uuid, err := m.store.Find(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, &Error{Op: "task.Get", Node: id, Err: err}
 	}
-	return m.store.Get(ctx, uuid)
+	r, err := m.store.Get(ctx, uuid)
+	if err != nil {
+		return nil, &Error{Op: "task.Get", Node: id, Err: err}
+	}
+	return r, nil
 }
 
 // List yields a copy of every record, in order of UUID.
 func (m *Manager) List(ctx context.Context) iter.Seq2[*Record, error] { return m.store.List(ctx) }
 
-// Delete removes the node that t holds exclusively, and releases t.
+// Delete removes the node that t, a task of this manager, holds exclusively, and
+// releases t. The error Is [ErrLockLost] as for [Task.Save].
 func (m *Manager) Delete(ctx context.Context, t *Task) error {
 	const op = "task.Delete"
 	if err := t.RequireExclusive(op); err != nil {
 		return err
 	}
+	if t.handle == nil || t.handle.m != m {
+		return &Error{Op: op, Node: t.Node.String(), Err: ErrNotExclusive, Remedy: "acquire the node from this manager"}
+	}
 	l := t.handle.lock
 	l.mu.Lock()
-	err := m.store.Delete(ctx, t.Node.UUID, l.revision)
+	err := l.lost(ctx, m.store.Delete(ctx, l.uuid, l.revision))
 	l.mu.Unlock()
 	if err != nil {
 		return &Error{Op: op, Node: t.Node.String(), Err: err}
@@ -156,7 +132,8 @@ func (m *Manager) Delete(ctx context.Context, t *Task) error {
 // Acquire returns a task on the node with that UUID or name. For [Exclusive] it
 // waits up to the configured time for the lock, in turn with other waiters of
 // this process; then the error Is [ErrNodeLocked] and names the holder and its
-// purpose. A canceled ctx ends the wait. Release the task when done with it.
+// purpose. A canceled ctx ends the wait with its error and its cause. Release
+// the task when done with it.
 func (m *Manager) Acquire(ctx context.Context, id string, mode Mode, purpose string) (*Task, error) {
 	return m.acquire(ctx, id, mode, purpose, m.cfg.LockWait)
 }
@@ -170,7 +147,7 @@ func (m *Manager) acquire(ctx context.Context, id string, mode Mode, purpose str
 	const op = "task.Acquire"
 	uuid, err := m.store.Find(ctx, id)
 	if err != nil {
-		return nil, &Error{Op: op, Node: id, Err: err}
+		return nil, &Error{Op: op, Node: id, Err: withCause(ctx, err)}
 	}
 	t := &Task{Node: &Node{UUID: uuid}, Observer: m.cfg.Observer, handle: &handle{m: m}}
 	if m.cfg.Logger != nil {
@@ -179,19 +156,29 @@ func (m *Manager) acquire(ctx context.Context, id string, mode Mode, purpose str
 	if mode == Shared {
 		r, err := m.store.Get(ctx, uuid)
 		if err != nil {
-			return nil, &Error{Op: op, Node: id, Err: err}
+			return nil, &Error{Op: op, Node: id, Err: withCause(ctx, err)}
 		}
 		t.Node, t.Ports = r.Node, r.Ports
 	} else if err := t.handle.acquire(ctx, t, purpose, wait); err != nil {
 		return nil, err
 	}
-	if m.cfg.Drivers == nil {
-		return t, nil
-	}
-	if t.Driver, err = m.cfg.Drivers(t.Node); err != nil {
-		return nil, errors.Join(err, t.Release(ctx))
+	if err := m.drive(ctx, t); err != nil {
+		return nil, err
 	}
 	return t, nil
+}
+
+// drive gives t the driver of its node, or releases t.
+func (m *Manager) drive(ctx context.Context, t *Task) error {
+	if m.cfg.Drivers == nil {
+		return nil
+	}
+	d, err := m.cfg.Drivers(t.Node)
+	if err != nil {
+		return Join(err, t.Release(ctx))
+	}
+	t.Driver = d
+	return nil
 }
 
 // RenewLeases extends the leases of all locks that this process holds. Call it

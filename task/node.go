@@ -129,10 +129,11 @@ var nodeFields = func() []string {
 }()
 
 // MarshalJSON writes every field of Ironic's API that this module knows, an
-// empty text or time as null as Ironic does, and the unknown ones it was read with.
-func (n *Node) MarshalJSON() ([]byte, error) {
+// empty text or time as null as Ironic does, and the unknown ones it was read
+// with. Numbers keep their digits, times may change their notation.
+func (n Node) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
-	v := reflect.ValueOf(n).Elem()
+	v := reflect.ValueOf(n)
 	for i, name := range nodeFields {
 		if name == "" {
 			continue
@@ -170,7 +171,13 @@ func writeField(b *bytes.Buffer, name string, value any) error {
 	if err != nil {
 		return fmt.Errorf("node field %s: %w", name, err)
 	}
-	fmt.Fprintf(b, "%q:%s", name, data)
+	key, err := json.Marshal(name) // an unknown field's name may hold anything
+	if err != nil {
+		return err
+	}
+	b.Write(key)
+	b.WriteByte(':')
+	b.Write(data)
 	return nil
 }
 
@@ -192,7 +199,7 @@ func (n *Node) UnmarshalJSON(data []byte) error {
 			continue
 		}
 		if err := json.Unmarshal(raw, v.Field(i).Addr().Interface()); err != nil {
-			errs = append(errs, &Error{Node: out.String(), Field: name, Err: fmt.Errorf("%w: %v", ErrInvalidParameter, err)})
+			errs = append(errs, &Error{Node: out.String(), Field: name, Err: fmt.Errorf("%w: want %s", ErrInvalidParameter, kindName(v.Field(i).Type()))})
 		}
 		if name == "provision_state" && bytes.Equal(raw, []byte("null")) {
 			out.ProvisionState = Available

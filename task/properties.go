@@ -2,7 +2,6 @@ package task
 
 import (
 	"encoding"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
@@ -10,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // A Property describes one parameter that a driver reads from a node.
@@ -46,10 +46,15 @@ func MergeProperties(sets ...Properties) Properties {
 func (p Properties) Fields() []string { return slices.Sorted(maps.Keys(p)) }
 
 // PropertiesOf returns what the tags of struct type T say, as described at
-// [Node.Decode]. It panics where T's tags are wrong, which a test of T finds.
+// [Node.Decode]. It panics where T's tags or field types are wrong, which a
+// test of T finds.
 func PropertiesOf[T any]() Properties {
 	props := Properties{}
-	for _, p := range parametersOf(reflect.TypeFor[T]()) {
+	t := reflect.TypeFor[T]()
+	for _, p := range parametersOf(t) {
+		if err := p.set(reflect.New(t.FieldByIndex(p.index).Type).Elem(), nil); p.Default != "" && err != nil {
+			panic(fmt.Sprintf("task: %s: default of %s: %v", t, p.field(), err))
+		}
 		props[p.field()] = p.Property
 	}
 	return props
@@ -67,8 +72,10 @@ func PropertiesOf[T any]() Properties {
 // The tag's key is the map: driver_info, instance_info, properties, extra or
 // driver_internal_info. A field may be a string, bool, int, int64, float64,
 // [Secret], []string, [Info], any, or an [encoding.TextUnmarshaler]; numbers and
-// bools are also read from strings, as inventories have them. A blank string
-// counts as absent. An embedded struct's fields count as dst's own.
+// bools are also read from strings, as inventories have them, and texts but
+// secrets are trimmed. A blank string counts as absent. What is a list or an
+// object is copied. An embedded struct's fields count as dst's own. Wrong tags
+// panic, as in [PropertiesOf].
 //
 // The error joins one [*Error] with op, node and field for each value that is
 // missing or of the wrong kind; fields without a problem are filled all the same.
@@ -134,10 +141,27 @@ func parametersOf(t reflect.Type) []parameter {
 			if name == "" || p.Description == "" || (flag != "" && flag != "required") {
 				panic(fmt.Sprintf("task: %s.%s: tag needs a name, a help text and no flag but required", t, f.Name))
 			}
+			if !f.IsExported() || !decodable(f.Type) {
+				panic(fmt.Sprintf("task: %s.%s: a tagged field is exported and of a type that Decode lists, not %s", t, f.Name, f.Type))
+			}
 			all = append(all, p)
 		}
 	}
 	return all
+}
+
+func decodable(t reflect.Type) bool {
+	switch t {
+	case reflect.TypeFor[[]string](), reflect.TypeFor[Info](), reflect.TypeFor[any]():
+		return true
+	case reflect.TypeFor[time.Duration](): // of which unit?
+		return false
+	}
+	switch t.Kind() {
+	case reflect.String, reflect.Bool, reflect.Int, reflect.Int64, reflect.Float64:
+		return true
+	}
+	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
 // set stores raw, the value in the node's map, in v.
@@ -156,7 +180,7 @@ func (p *parameter) set(v reflect.Value, raw any) error {
 	}
 	if err := assign(v, raw); err != nil {
 		if p.Secret {
-			return fmt.Errorf("%w: want %s", ErrInvalidParameter, kindName(v))
+			return fmt.Errorf("%w: want %s", ErrInvalidParameter, kindName(v.Type()))
 		}
 		return err
 	}
@@ -177,7 +201,10 @@ func assign(v reflect.Value, raw any) error {
 		}
 		return nil
 	}
-	text := strings.TrimSpace(scalarText(raw))
+	text := scalarText(raw)
+	if v.Type() != reflect.TypeFor[Secret]() { // a password may end in a space
+		text = strings.TrimSpace(text)
+	}
 	switch v.Kind() {
 	case reflect.String:
 		if text == "" {
@@ -198,7 +225,7 @@ func assign(v reflect.Value, raw any) error {
 		v.SetInt(i)
 	case reflect.Float64:
 		f, err := strconv.ParseFloat(text, 64)
-		if err != nil {
+		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
 			return wrongKind(v, raw)
 		}
 		v.SetFloat(f)
@@ -208,17 +235,15 @@ func assign(v reflect.Value, raw any) error {
 	return nil
 }
 
+// assignComposite stores a copy, so that a change of it does not change the node.
 func assignComposite(v reflect.Value, raw any) error {
+	raw = cloneValue(raw)
 	switch dst := v.Addr().Interface().(type) {
 	case *any:
 		*dst = raw
 		return nil
 	case *Info:
-		switch m := raw.(type) {
-		case map[string]any:
-			*dst = m
-			return nil
-		case Info:
+		if m, ok := raw.(map[string]any); ok {
 			*dst = m
 			return nil
 		}
@@ -242,11 +267,33 @@ func assignComposite(v reflect.Value, raw any) error {
 }
 
 func wrongKind(v reflect.Value, raw any) error {
-	return fmt.Errorf("%w: %T where %s is wanted", ErrInvalidParameter, raw, kindName(v))
+	return fmt.Errorf("%w: want %s, not %s", ErrInvalidParameter, kindName(v.Type()), jsonName(raw))
 }
 
-func kindName(v reflect.Value) string {
-	switch v.Kind() {
+// jsonName says what raw is, in JSON's words: its value may be long or secret.
+func jsonName(raw any) string {
+	switch cloneValue(raw).(type) {
+	case string:
+		return "this text"
+	case bool:
+		return "true or false"
+	case map[string]any:
+		return "an object"
+	case []any:
+		return "this list"
+	}
+	return "this number"
+}
+
+// kindName says what a field of type t takes.
+func kindName(t reflect.Type) string {
+	if t == reflect.TypeFor[time.Time]() {
+		return "a time as 2006-01-02T15:04:05Z"
+	}
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch t.Kind() {
 	case reflect.Bool:
 		return "true or false"
 	case reflect.Int, reflect.Int64:
@@ -263,18 +310,18 @@ func kindName(v reflect.Value) string {
 
 // scalarText is raw as text, "" for an object or a list.
 func scalarText(raw any) string {
-	switch r := raw.(type) {
-	case string:
-		return r
-	case bool, int, int64, uint64:
-		return fmt.Sprint(r)
-	case json.Number:
-		return r.String()
-	case float64:
-		return strconv.FormatFloat(r, 'f', -1, 64)
-	}
-	if v := reflect.ValueOf(raw); v.Kind() == reflect.String {
+	v := reflect.ValueOf(raw)
+	switch {
+	case v.Kind() == reflect.String: // json.Number too
 		return v.String()
+	case v.Kind() == reflect.Bool:
+		return strconv.FormatBool(v.Bool())
+	case v.CanInt():
+		return strconv.FormatInt(v.Int(), 10)
+	case v.CanUint():
+		return strconv.FormatUint(v.Uint(), 10)
+	case v.CanFloat():
+		return strconv.FormatFloat(v.Float(), 'f', -1, 64)
 	}
 	return ""
 }

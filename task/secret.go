@@ -1,9 +1,14 @@
 package task
 
-import "log/slog"
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
 
 // A Secret is a password, token or key. It prints, logs and marshals as
-// "******"; convert it to a string to use it.
+// "******"; convert it to a string to use it. Keep it in exported fields:
+// package fmt does not ask the values of unexported ones how to print.
 type Secret string
 
 const masked = "******"
@@ -16,8 +21,14 @@ func (s Secret) String() string {
 	return masked
 }
 
-// GoString keeps %#v from printing the secret.
-func (s Secret) GoString() string { return `"` + s.String() + `"` }
+// Format keeps every verb of package fmt from printing the secret.
+func (s Secret) Format(f fmt.State, verb rune) {
+	text := s.String()
+	if verb == 'q' || f.Flag('#') {
+		text = `"` + text + `"`
+	}
+	io.WriteString(f, text)
+}
 
 // LogValue keeps loggers from printing the secret.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }

@@ -3,7 +3,6 @@ package task
 import (
 	"cmp"
 	"fmt"
-
 	"slices"
 	"strings"
 )

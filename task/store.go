@@ -44,10 +44,12 @@ func (r *Record) Clone() *Record {
 // A Store keeps records. Whoever gives or receives a record owns it: a store
 // copies. All methods may be called from many goroutines, and each is atomic,
 // also against other processes that share the store. Package tasktest has the
-// suite that every Store must pass.
+// suite that every Store must pass. A canceled context ends every method with
+// its error, and nothing is written then.
 type Store interface {
-	// Create adds r and sets its revision. A UUID, name or port address that
-	// the store holds already is ErrExists.
+	// Create adds r and sets its revision, to one that no record with that UUID
+	// had before. A UUID, name or port address that the store holds already, as
+	// any of the three, is ErrExists.
 	Create(ctx context.Context, r *Record) error
 
 	// Get returns the node with that UUID, or ErrNodeNotFound.
@@ -67,7 +69,7 @@ type Store interface {
 	Delete(ctx context.Context, uuid string, revision uint64) error
 
 	// List yields every record, in order of UUID, as each was at some time
-	// during the call. It may be stopped early.
+	// during the call. It may be stopped early, and the loop may use the store.
 	List(ctx context.Context) iter.Seq2[*Record, error]
 }
 
@@ -103,6 +105,9 @@ func (s *MemoryStore) Create(ctx context.Context, r *Record) error {
 	defer s.mu.Unlock()
 	if _, ok := s.records[r.Node.UUID]; ok {
 		return fmt.Errorf("node %s: %w", r.Node.UUID, ErrExists)
+	}
+	if owner, ok := s.keys[r.Node.UUID]; ok {
+		return fmt.Errorf("%q, a name of node %s: %w", r.Node.UUID, owner, ErrExists)
 	}
 	return s.put(r, nil)
 }
@@ -208,6 +213,9 @@ func (s *MemoryStore) put(r, old *Record) error {
 	for i, k := range keys {
 		if owner, ok := s.keys[k]; (ok && owner != r.Node.UUID) || slices.Contains(keys[:i], k) {
 			return fmt.Errorf("%q: %w", k, ErrExists)
+		}
+		if _, ok := s.records[k]; ok && k != r.Node.UUID {
+			return fmt.Errorf("%q, the UUID of another node: %w", k, ErrExists)
 		}
 	}
 	if s.records == nil {

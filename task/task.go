@@ -95,7 +95,7 @@ func (t *Task) Advance(on Event) error {
 	if err != nil {
 		return &Error{Op: op, Node: n.String(), Field: "provision_state", Err: err}
 	}
-	if to.Target() != from.Target() || n.TargetProvisionState == "" {
+	if to.Target() != from.Target() || to.Stable() || n.TargetProvisionState == "" {
 		n.TargetProvisionState = to.Target()
 	}
 	n.ProvisionState = to
@@ -103,15 +103,19 @@ func (t *Task) Advance(on Event) error {
 	return nil
 }
 
-// Save writes node and ports to the store. It requires the exclusive lock. The
-// error Is [ErrLockLost] when the lease ran out and somebody else took the node:
-// nothing was written then, and nothing can be any more.
+// Save writes node and ports to the store, checked and completed as
+// [Manager.Create] does. It requires the exclusive lock. The error Is
+// [ErrLockLost] when the lease ran out and somebody else took the node: nothing
+// was written then, and nothing can be any more.
 func (t *Task) Save(ctx context.Context) error {
 	const op = "task.Save"
 	if t.handle == nil {
 		return nil
 	}
 	if err := t.RequireExclusive(op); err != nil {
+		return err
+	}
+	if err := complete(op, t.Node, t.Ports); err != nil {
 		return err
 	}
 	if err := t.handle.save(ctx, t); err != nil {
@@ -121,13 +125,18 @@ func (t *Task) Save(ctx context.Context) error {
 }
 
 // Upgrade turns a shared task into an exclusive one, waiting for the lock as
-// [Manager.Acquire] does. Node and Ports are read anew: what the snapshot had
-// may be stale. An exclusive task stays as it is.
+// [Manager.Acquire] does. Node and Ports are read anew, for what the snapshot
+// had may be stale, and the driver is found anew. On an error t stays shared. An
+// exclusive task stays as it is.
 func (t *Task) Upgrade(ctx context.Context, purpose string) error {
 	if t.Exclusive() {
 		return nil
 	}
-	return t.handle.acquire(ctx, t, purpose, t.handle.m.cfg.LockWait)
+	m := t.handle.m
+	if err := t.handle.acquire(ctx, t, purpose, m.cfg.LockWait); err != nil {
+		return err
+	}
+	return m.drive(ctx, t)
 }
 
 // Downgrade saves nothing, gives the exclusive lock back and keeps t as a
