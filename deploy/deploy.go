@@ -55,8 +55,9 @@ type DeployInterface interface {
 
 	// Prepare makes ready on this host what Deploy needs: boot files, a served
 	// image. It may be called again and on several hosts at once. On a node in
-	// state Active (a take-over) it restores what the running instance needs to
-	// boot, and touches neither power nor disk. It must work under a shared lock.
+	// state Active or Adopting (a take-over) it restores what the running
+	// instance needs to boot, and touches neither power nor disk. It must work
+	// under a shared lock.
 	Prepare(ctx context.Context, t *task.Task) error
 
 	// Deploy starts or does the deploy. It answers task.DeployDone when the

@@ -1,7 +1,6 @@
 package driver
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/ferrule/ferrule/task"
@@ -20,10 +19,12 @@ type SiblingChecker interface {
 func Compose(d Driver) (*Driver, error) {
 	var errs []error
 	refuse := func(role Role, err error) {
-		errs = append(errs, &task.Error{Op: "driver.Compose", Field: fmt.Sprintf("driver %q: %s", d.Title, role), Err: err})
+		for _, p := range task.Problems(err) {
+			errs = append(errs, &task.Error{Op: "driver.Compose", Field: fmt.Sprintf("driver %q: %s", d.Title, role), Err: p})
+		}
 	}
 	if d.Title == "" {
-		errs = append(errs, errors.New("driver.Compose: a driver needs a title"))
+		errs = append(errs, &task.Error{Op: "driver.Compose", Field: "title", Err: task.ErrMissingParameter, Remedy: "set it to the name that nodes have in their driver field"})
 	}
 	if d.Power == nil {
 		refuse(PowerRole, task.ErrMissingParameter)

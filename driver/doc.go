@@ -29,7 +29,8 @@
 // [PowerInterface], [ManagementInterface], [ConsoleInterface],
 // [InspectInterface], [RAIDInterface], [RescueInterface], [VendorInterface].
 // An implementation keeps nothing of a node, and one value serves all nodes at
-// once. An implementation that needs something of its siblings has
+// once. Validate changes nothing. A canceled context ends every method that
+// talks to a machine soon with its error. No error holds a secret. An implementation that needs something of its siblings has
 // [SiblingChecker]. Abilities beyond a role are upgrade interfaces, found with
 // task.As and used through a function.
 //

@@ -165,7 +165,7 @@ func ValidateRoles(ctx context.Context, t *task.Task) map[Role]error {
 		return results
 	}
 	for _, p := range d.parts() {
-		results[p.role] = task.Guard("driver.Validate", t.Node, func() error { return p.impl.Validate(ctx, t) })
+		results[p.role] = task.Guard(string(p.role)+".Validate", t.Node, func() error { return p.impl.Validate(ctx, t) })
 	}
 	return results
 }

@@ -44,8 +44,12 @@ type BootModeSetter interface {
 
 // SetBootDevice tells t's BMC what to boot from. On a driver without management
 // it does nothing: such a machine has its boot order set by hand. Of the devices
-// given, the first that is supported is used.
+// given, the first that is supported is used; where none is, the interface
+// refuses the first. Without any device it is task.ErrMissingParameter.
 func SetBootDevice(ctx context.Context, t *task.Task, persistent bool, devices ...boot.Device) error {
+	if len(devices) == 0 {
+		return &task.Error{Op: "driver.SetBootDevice", Node: t.Node.String(), Field: "boot_device", Err: task.ErrMissingParameter}
+	}
 	d, _ := t.Driver.(*Driver)
 	if d == nil || d.Management == nil {
 		t.Log().Info("boot device left as it is: the driver has no management interface", "wanted", devices)

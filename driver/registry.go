@@ -69,8 +69,8 @@ func (r *Registry) Add(d Driver) error {
 // whose name is not registered and lists the choices. It fits
 // task.ManagerConfig.Drivers.
 func (r *Registry) Driver(n *task.Node) (task.Driver, error) {
-	base, ok := r.Drivers.Get(n.Driver)
-	if !ok {
+	base, _ := r.Drivers.Get(n.Driver)
+	if base == nil {
 		return nil, notRegistered(n, "driver", n.Driver, r.Drivers.Names())
 	}
 	d := *base

@@ -42,6 +42,9 @@ func CallVendor(ctx context.Context, t *task.Task, c VendorCall) (any, error) {
 	fail := func(err error, remedy string) (any, error) {
 		return nil, &task.Error{Op: op, Node: t.Node.String(), Field: "vendor_interface", Err: err, Remedy: remedy}
 	}
+	if !Has(t, VendorRole) {
+		return nil, unassigned(t, VendorRole)
+	}
 	vendor := Of(t).Vendor
 	methods := vendor.Methods()
 	m, ok := methods[c.Method]
@@ -76,6 +79,10 @@ func MixVendor(methods map[string]VendorInterface) (VendorInterface, error) {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(methods)) {
 		part := methods[name]
+		if part == nil {
+			errs = append(errs, fmt.Errorf("vendor method %q: its part: %w", name, task.ErrMissingParameter))
+			continue
+		}
 		m, ok := part.Methods()[name]
 		if !ok {
 			errs = append(errs, fmt.Errorf("vendor method %q: %w by %T", name, task.ErrUnsupported, part))
@@ -84,7 +91,10 @@ func MixVendor(methods map[string]VendorInterface) (VendorInterface, error) {
 		mix.methods[name] = m
 		mix.parts = append(mix.parts, part)
 	}
-	return mix, task.Join(errs...)
+	if err := task.Join(errs...); err != nil {
+		return nil, err
+	}
+	return mix, nil
 }
 
 type vendorMix struct {
