@@ -1,0 +1,101 @@
+package artifact
+
+import (
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	"github.com/ferrule/ferrule/task"
+)
+
+// ParseURL returns the http or https URL that a parameter names, for a machine
+// to fetch from or below. User, password and fragment are refused: whoever sees
+// what the machine is told could read them. The text is in no error, for it may
+// hold a signature. The error Is task.ErrInvalidParameter, for "" also
+// task.ErrMissingParameter.
+func ParseURL(text string) (*url.URL, error) {
+	bad := func(why string) error { return fmt.Errorf("%w: %s", task.ErrInvalidParameter, why) }
+	if text == "" {
+		return nil, task.ErrMissingParameter
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "":
+		return nil, bad("no http or https URL")
+	case u.User != nil:
+		return nil, bad("a URL with user or password, which every log on its way would show")
+	case u.Fragment != "":
+		return nil, bad("a URL with a fragment")
+	}
+	return u, nil
+}
+
+// ParseBaseURL is [ParseURL] for the address of a server, which has no query
+// either, and drops slashes at its end.
+func ParseBaseURL(text string) (*url.URL, error) {
+	u, err := ParseURL(strings.TrimRight(text, "/"))
+	if err == nil && (u.RawQuery != "" || u.ForceQuery) {
+		return nil, fmt.Errorf("%w: the URL of a server has no query", task.ErrInvalidParameter)
+	}
+	return u, err
+}
+
+// IsFile reports whether a parameter names a file of this host, by an absolute
+// path or a file URL, and not something elsewhere.
+func IsFile(text string) bool {
+	return filepath.IsAbs(text) || strings.HasPrefix(strings.ToLower(text), "file:")
+}
+
+// Dirs are the directories, as absolute paths, of which nodes' parameters may
+// name files at any depth. None allows no file.
+type Dirs []string
+
+// Clean returns d with clean paths. The error has a problem for each one that is
+// not absolute.
+func (d Dirs) Clean() (Dirs, error) {
+	var errs []error
+	clean := make(Dirs, len(d))
+	for i, dir := range d {
+		if !filepath.IsAbs(dir) {
+			errs = append(errs, fmt.Errorf("%w: directory %q is not absolute", task.ErrInvalidParameter, dir))
+		}
+		clean[i] = filepath.Clean(dir)
+	}
+	return clean, task.Join(errs...)
+}
+
+// Find returns an artifact without a name whose content is the file that text,
+// an absolute path or a file URL, names, once that could be served. What
+// symbolic links do below the directory is checked again at each fetch. The
+// error Is task.ErrInvalidParameter.
+func (d Dirs) Find(text string) (Artifact, error) {
+	path, err := filePath(text)
+	if err != nil {
+		return Artifact{}, err
+	}
+	for _, dir := range d {
+		if rel, err := filepath.Rel(dir, path); err == nil && rel != "." && filepath.IsLocal(rel) {
+			a := Artifact{Dir: dir, File: rel}
+			if err := a.CheckFile(); err != nil {
+				return Artifact{}, fmt.Errorf("%w: %w", task.ErrInvalidParameter, err)
+			}
+			return a, nil
+		}
+	}
+	if len(d) == 0 {
+		return Artifact{}, fmt.Errorf("%w: files of this host are not served", task.ErrInvalidParameter)
+	}
+	return Artifact{}, fmt.Errorf("%w: a file outside the directories that are served", task.ErrInvalidParameter)
+}
+
+func filePath(text string) (string, error) {
+	if filepath.IsAbs(text) {
+		return filepath.Clean(text), nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || (u.Host != "" && u.Host != "localhost") || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !filepath.IsAbs(u.Path) {
+		return "", fmt.Errorf("%w: no file URL of this host", task.ErrInvalidParameter)
+	}
+	return filepath.Clean(u.Path), nil
+}
