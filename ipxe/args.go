@@ -1,0 +1,72 @@
+package ipxe
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ferrule/ferrule/boot"
+	"github.com/ferrule/ferrule/task"
+)
+
+// maxCommandLine is what x86 and arm64 kernels take, 2047 bytes, less one that
+// iPXE uses for the end; a BIOS build of it cuts the rest off and says nothing.
+const maxCommandLine = 2046
+
+// parseArgs reads a command line that an iPXE script can carry.
+func parseArgs(line string) (boot.KernelArgs, error) {
+	args, err := boot.ParseKernelArgs(line)
+	if err != nil {
+		return nil, err
+	}
+	return args, checkArgs(args)
+}
+
+// checkArgs reports the arguments that iPXE would not hand over as they are. It
+// splits a line into words at blanks, and knows no quotes: a word may be one of
+// its own, settings are expanded inside words, and words are joined again by one
+// blank each (core/exec.c and core/settings.c of iPXE).
+func checkArgs(args boot.KernelArgs) error {
+	var errs []error
+	for _, arg := range args {
+		if why := misread(arg); why != "" {
+			errs = append(errs, fmt.Errorf("%w: kernel argument %q %s", task.ErrInvalidParameter, arg.Key, why))
+		}
+	}
+	return task.Join(errs...)
+}
+
+func misread(arg boot.KernelArg) string {
+	if arg.Key == "initrd" {
+		return "is for the boot interface to say"
+	}
+	text, err := boot.KernelArgs{arg}.Render()
+	switch {
+	case err != nil: // said by whoever renders the whole line
+		return ""
+	case strings.Contains(text, "${"):
+		return "has ${, which iPXE would expand"
+	case strings.Contains(text, "  "):
+		return "has several blanks in a row, which iPXE would make one"
+	}
+	for word := range strings.SplitSeq(text, " ") {
+		switch {
+		case word == "||", word == "&&", word == ";":
+			return fmt.Sprintf("has the word %q, which ends a command of iPXE", word)
+		case strings.HasPrefix(word, "#"):
+			return "has a word that begins with #, where iPXE sees a comment"
+		}
+	}
+	return ""
+}
+
+// commandLine renders args and checks the whole.
+func commandLine(args boot.KernelArgs) (string, error) {
+	line, err := args.Render()
+	if err != nil {
+		return "", err
+	}
+	if len(line) > maxCommandLine {
+		return "", fmt.Errorf("%w: %d bytes, and kernels take %d", task.ErrInvalidParameter, len(line), maxCommandLine)
+	}
+	return line, nil
+}
