@@ -1,0 +1,36 @@
+// Package ramdisk is the agent that runs inside a machine while an image is put
+// on its disk: it speaks ironic-python-agent's protocol, so that a stock Ironic
+// and this module's own conductor drive it alike.
+//
+// [Run] is the whole life of an agent. It finds its node by the addresses of
+// the machine's interfaces (GET /v1/lookup), takes the token of this boot from
+// the answer, serves the command API (POST /v1/commands/) and heartbeats (POST
+// /v1/heartbeat/UUID) until its context ends or a command powers the machine
+// off. What it can do is in the steps and commands it lists: writing a raw
+// whole-disk image, erasing disks, powering off, rebooting.
+//
+// # Machines
+//
+// Hardware is behind [Host]. A simulated machine implements it with a file for
+// each disk, an initramfs with the kernel's devices. Agents share nothing but
+// what their [Config] shares, so that hundreds run in one process; each has one
+// listener, and a second goroutine only while requests and commands run.
+//
+// # Parameters
+//
+// [Config.Parameters] are those of the kernel command line, under the names
+// that ironic-python-agent gives them, and [ParseCommandLine] reads them.
+//
+// # Errors
+//
+// Run returns what keeps the agent from working at all, as a [task.Error].
+// What goes wrong in a command is for the conductor: it becomes the command's
+// command_error. Neither shows tokens or the query of an image's URL.
+//
+// While a command runs, its command_result may be
+// {"progress": {"done": BYTES, "total": BYTES}}, which ironic-python-agent does
+// not have; total is 0 while it is unknown.
+//
+// The API is plain HTTP: the token is protection against mistakes and other
+// machines, not against somebody who reads the network.
+package ramdisk
