@@ -1,0 +1,227 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/ferrule/ferrule/boot"
+	"github.com/ferrule/ferrule/boot/artifact"
+	"github.com/ferrule/ferrule/deploy"
+	"github.com/ferrule/ferrule/driver"
+	"github.com/ferrule/ferrule/task"
+)
+
+// Config says how a [Deploy] works. APIURL is required.
+type Config struct {
+	// APIURL is where ramdisks find the [Handler] (ipa-api-url), without /v1.
+	APIURL string
+
+	// HTTPClient makes the calls to ramdisks, as [Client.HTTP].
+	HTTPClient *http.Client
+
+	// Tree serves the images that are files of this host. Nil allows images
+	// with an http or https URL only.
+	Tree *artifact.Tree
+
+	// TreeURL is where ramdisks find Tree over HTTP; required with Tree.
+	TreeURL string
+
+	// ImageDirs are the directories whose files instances may name as their
+	// image; Tree needs one at least.
+	ImageDirs artifact.Dirs
+
+	// AllowMD5 accepts image checksums that are MD5, which no longer protect
+	// against a forged image.
+	AllowMD5 bool
+
+	// PowerOffWait is how long a ramdisk may take to power its machine off
+	// before the BMC does it. 0 means 35 s.
+	PowerOffWait time.Duration
+}
+
+// Deploy writes images with a ramdisk agent ("direct" in Ironic). It needs a
+// boot interface beside it. One value serves every node.
+//
+// Its deploy steps are, after Deploy has booted the ramdisk: write_image (80),
+// prepare_instance_boot (60), tear_down_agent (40), boot_instance (20). Its
+// clean steps are those of the ramdisk whose interface is deploy.
+type Deploy struct {
+	cfg    Config
+	client Client
+}
+
+var (
+	_ deploy.DeployInterface = (*Deploy)(nil)
+	_ deploy.Heartbeater     = (*Deploy)(nil)
+	_ deploy.Cleaner         = (*Deploy)(nil)
+	_ deploy.Stepper         = (*Deploy)(nil)
+	_ task.Stager            = (*Deploy)(nil)
+	_ driver.SiblingChecker  = (*Deploy)(nil)
+)
+
+// New returns a deploy interface. The error joins everything that is wrong with c.
+func New(c Config) (*Deploy, error) {
+	const op = "agent.New"
+	var errs []error
+	refuse := func(field string, err error, remedy string) {
+		errs = append(errs, &task.Error{Op: op, Field: field, Err: err, Remedy: remedy})
+	}
+	baseURL := func(field, text, remedy string) string {
+		u, err := artifact.ParseBaseURL(text)
+		if err != nil {
+			refuse(field, err, remedy)
+			return ""
+		}
+		return u.String()
+	}
+	c.APIURL = baseURL("APIURL", c.APIURL, "set it to the URL where ramdisks reach the Handler")
+	if c.Tree != nil {
+		c.TreeURL = baseURL("TreeURL", c.TreeURL, "set it to the URL where ramdisks reach Tree")
+	} else if len(c.ImageDirs) > 0 {
+		refuse("Tree", task.ErrMissingParameter, "images in ImageDirs need a tree that serves them")
+	}
+	if c.Tree != nil && len(c.ImageDirs) == 0 {
+		refuse("ImageDirs", task.ErrMissingParameter, "name the directories whose files may be served as images")
+	}
+	dirs, err := c.ImageDirs.Clean()
+	for _, p := range task.Problems(err) {
+		refuse("ImageDirs", p, "use absolute paths")
+	}
+	if c.PowerOffWait < 0 {
+		refuse("PowerOffWait", fmt.Errorf("%w: %s", task.ErrInvalidParameter, c.PowerOffWait), "")
+	}
+	if err := task.Join(errs...); err != nil {
+		return nil, err
+	}
+	c.ImageDirs = dirs
+	if c.PowerOffWait == 0 {
+		c.PowerOffWait = 35 * time.Second
+	}
+	return &Deploy{cfg: c, client: Client{HTTP: c.HTTPClient}}, nil
+}
+
+// CheckSiblings implements [driver.SiblingChecker].
+func (d *Deploy) CheckSiblings(c *driver.Driver) error {
+	if c.Boot == nil {
+		return fmt.Errorf("%w: the agent needs a boot interface to boot its ramdisk", task.ErrMissingParameter)
+	}
+	if !boot.Can(c.Boot, boot.RamdiskBoot) {
+		return fmt.Errorf("%w: the boot interface cannot boot a ramdisk", task.ErrUnsupported)
+	}
+	return nil
+}
+
+// Stages implements [task.Stager]: those of the boot interface, then the
+// ramdisk's, then the image's unless the node is cleaned.
+func (d *Deploy) Stages(t *task.Task) []string {
+	var stages []string
+	if s, ok := task.As[task.Stager](driver.Of(t).Boot); ok {
+		stages = append(stages, s.Stages(t)...)
+	}
+	stages = append(stages, StageLookup, StageHeartbeat)
+	if s := t.Node.ProvisionState; s == task.Cleaning || s == task.CleanWait {
+		return stages
+	}
+	return append(stages, StageImage)
+}
+
+// Prepare implements [deploy.DeployInterface]. It decides where the ramdisk
+// fetches the image, records that in instance_info.image_url, and has the boot
+// interface prepare the ramdisk.
+func (d *Deploy) Prepare(ctx context.Context, t *task.Task) error {
+	b := driver.Of(t).Boot
+	if s := t.Node.ProvisionState; s == task.Active || s == task.Adopting {
+		return b.PrepareInstance(ctx, t)
+	}
+	if err := d.prepareImage(ctx, t); err != nil {
+		return err
+	}
+	return b.PrepareRamdisk(ctx, t, d.params())
+}
+
+// params are what the ramdisk is told; the network can read them.
+func (d *Deploy) params() boot.Params { return boot.Params{"ipa-api-url": d.cfg.APIURL} }
+
+// Deploy implements [deploy.DeployInterface]: it power cycles the node into the
+// ramdisk, with which a new session begins, and answers task.DeployWait.
+func (d *Deploy) Deploy(ctx context.Context, t *task.Task) (task.State, error) {
+	if err := d.bootRamdisk(ctx, t, "agent.Deploy"); err != nil {
+		return "", err
+	}
+	return task.DeployWait, nil
+}
+
+func (d *Deploy) bootRamdisk(ctx context.Context, t *task.Task, op string) error {
+	if err := t.RequireExclusive(op); err != nil {
+		return err
+	}
+	endSession(t.Node)
+	return driver.SetPower(ctx, t, driver.Reboot)
+}
+
+// TearDown implements [deploy.DeployInterface]: it powers the node off.
+func (d *Deploy) TearDown(ctx context.Context, t *task.Task) (task.State, error) {
+	if err := t.RequireExclusive("agent.TearDown"); err != nil {
+		return "", err
+	}
+	if err := driver.SetPower(ctx, t, driver.PowerOff); err != nil {
+		return "", err
+	}
+	endSession(t.Node)
+	return task.Deleted, nil
+}
+
+// CleanUp implements [deploy.DeployInterface].
+func (d *Deploy) CleanUp(ctx context.Context, t *task.Task) error {
+	b := driver.Of(t).Boot
+	err := task.Join(b.CleanUpRamdisk(ctx, t), b.CleanUpInstance(ctx, t))
+	d.withdrawImage(t)
+	if t.Exclusive() {
+		endSession(t.Node)
+	}
+	return err
+}
+
+// TakeOver implements [deploy.DeployInterface]. Prepare has done all there is.
+func (d *Deploy) TakeOver(context.Context, *task.Task) error { return nil }
+
+// PrepareCleaning implements [deploy.Cleaner].
+func (d *Deploy) PrepareCleaning(ctx context.Context, t *task.Task) (task.State, error) {
+	const op = "agent.PrepareCleaning"
+	if err := t.RequireExclusive(op); err != nil {
+		return "", err
+	}
+	if err := driver.Of(t).Boot.PrepareRamdisk(ctx, t, d.params()); err != nil {
+		return "", err
+	}
+	if err := d.bootRamdisk(ctx, t, op); err != nil {
+		return "", err
+	}
+	return task.CleanWait, nil
+}
+
+// TearDownCleaning implements [deploy.Cleaner].
+func (d *Deploy) TearDownCleaning(ctx context.Context, t *task.Task) error {
+	if err := t.RequireExclusive("agent.TearDownCleaning"); err != nil {
+		return err
+	}
+	// The boot files go even where the machine cannot be switched off.
+	err := task.Join(driver.SetPower(ctx, t, driver.PowerOff), driver.Of(t).Boot.CleanUpRamdisk(ctx, t))
+	endSession(t.Node)
+	return err
+}
+
+// nodeError says that what the ramdisk was asked for failed.
+func nodeError(op string, n *task.Node, err error) error {
+	e := &task.Error{Op: op, Node: n.String(), Err: err}
+	switch {
+	case errors.Is(err, ErrUnauthorized):
+		e.Remedy = "deploy or clean again, which boots the ramdisk anew"
+	case errors.Is(err, ErrUnreachable):
+		e.Remedy = "see that the machine runs and that this host reaches its callback URL"
+	}
+	return e
+}

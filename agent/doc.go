@@ -1,0 +1,43 @@
+// Package agent deploys with a ramdisk agent: it is the conductor's side of
+// ironic-python-agent's protocol, and works with a stock agent.
+//
+// A program serves a [Handler], which the ramdisks call, and gives its drivers a
+// [Deploy], which calls them:
+//
+//	d, err := agent.New(agent.Config{APIURL: "http://192.0.2.1:6385"})
+//	h, err := agent.NewHandler(agent.HandlerConfig{Manager: m, Heartbeat: c.Heartbeat})
+//	go http.Serve(l, h)
+//
+// # A deploy
+//
+// The machine boots the ramdisk, which looks itself up by its MAC addresses (GET
+// /v1/lookup), receives a token, and from then on heartbeats (POST
+// /v1/heartbeat). A heartbeat says where its command API is. Deploy sends it one
+// command at a time and reads, heartbeat by heartbeat, how far that got: write
+// the image, power off. All of this is kept in the node's driver_internal_info,
+// as one session, which ends with every power cycle that Deploy orders. A
+// ramdisk that restarts on its own in the middle of a step fails that step.
+//
+// # Secrets
+//
+// The token goes out once, to the first lookup after a power cycle, and is
+// compared in constant time. It appears in no error, no log and no [task.Evidence].
+// A ramdisk with a self-signed certificate is pinned by it.
+//
+// # Errors and concurrency
+//
+// Errors about a node are [task.Error] values. What a ramdisk answered is an
+// [APIError] or a [CommandError], and one that does not answer is
+// [ErrUnreachable]. Client, Handler and Deploy keep nothing of a node, start no
+// goroutine that outlives a call, and serve any number of nodes at once.
+//
+// Package ramdisk is the other side: an agent for the ramdisk. The suite in
+// package deploytest holds Deploy to its contract.
+package agent
+
+// The stages of task.Evidence that this package reports.
+const (
+	StageLookup    = "agent lookup"    // the ramdisk asked who it is
+	StageHeartbeat = "agent heartbeat" // the ramdisk called
+	StageImage     = "image"           // bytes of the image that were written or served
+)

@@ -1,0 +1,181 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"path"
+	"strings"
+
+	"github.com/ferrule/ferrule/boot/artifact"
+	"github.com/ferrule/ferrule/driver"
+	"github.com/ferrule/ferrule/task"
+)
+
+// parameters are what Deploy reads from a node beside [task.Node.BootInfo].
+type parameters struct {
+	Source      string      `instance_info:"image_source,required" help:"http or https URL of the image, or the path or file URL of one in a directory that is served"`
+	Format      string      `instance_info:"image_disk_format" default:"raw" choices:"raw" help:"format of the image"`
+	HashAlgo    string      `instance_info:"image_os_hash_algo" help:"algorithm of image_os_hash_value: sha256, sha384 or sha512"`
+	HashValue   string      `instance_info:"image_os_hash_value" help:"checksum of the image in hexadecimal"`
+	Checksum    string      `instance_info:"image_checksum" help:"checksum of the image in hexadecimal where image_os_hash_value is not given; its length tells the algorithm"`
+	ConfigDrive task.Secret `instance_info:"configdrive" help:"config drive: base64 of a gzipped ISO 9660 image, or its URL"`
+}
+
+// Properties implements [deploy.DeployInterface].
+func (d *Deploy) Properties() task.Properties { return task.PropertiesOf[parameters]() }
+
+// Validate implements [deploy.DeployInterface]. An image file is looked at, a URL
+// is not fetched.
+func (d *Deploy) Validate(ctx context.Context, t *task.Task) error {
+	const op = "agent.Validate"
+	n := t.Node
+	refuse := func(field string, err error, remedy string) error {
+		return &task.Error{Op: op, Node: n.String(), Field: "instance_info." + field, Err: err, Remedy: remedy}
+	}
+	errs := task.Problems(driver.Of(t).Boot.Validate(ctx, t))
+	info, err := n.BootInfo()
+	errs = append(errs, task.Problems(err)...)
+	if info.Image == task.Partition {
+		errs = append(errs, refuse("image_type", fmt.Errorf("%w: a partition image", task.ErrUnsupported), "use a whole-disk image, without kernel and ramdisk of its own"))
+	}
+	var p parameters
+	errs = append(errs, task.Problems(n.Decode(op, &p))...)
+	if p.Source != "" {
+		if err := d.checkSource(p.Source); err != nil {
+			errs = append(errs, refuse("image_source", err, d.sourceRemedy()))
+		}
+	}
+	if _, err := d.checksum(p); err != nil {
+		errs = append(errs, refuse(checksumField(p), err, "set image_os_hash_algo to sha256 and image_os_hash_value to the image's checksum"))
+	}
+	return task.Join(distinct(errs)...)
+}
+
+// distinct leaves out what the boot interface found already.
+func distinct(errs []error) []error {
+	seen := map[string]bool{}
+	var once []error
+	for _, err := range errs {
+		if text := err.Error(); !seen[text] {
+			seen[text] = true
+			once = append(once, err)
+		}
+	}
+	return once
+}
+
+// checkSource says why an image source cannot be used: it is neither a URL that
+// ramdisks can fetch nor a file that can be served.
+func (d *Deploy) checkSource(text string) error {
+	if !artifact.IsFile(text) {
+		_, err := artifact.ParseURL(text)
+		return err
+	}
+	_, err := d.cfg.ImageDirs.Find(text)
+	return err
+}
+
+func (d *Deploy) sourceRemedy() string {
+	remedy := "use an http or https URL without credentials"
+	if len(d.cfg.ImageDirs) > 0 {
+		remedy += ", or a file in " + strings.Join(d.cfg.ImageDirs, ", ")
+	}
+	return remedy
+}
+
+// imageKey is where instance_info has the URL that the ramdisk fetches.
+const imageKey = "image_url"
+
+// imagePrefix is what the tree's names of images begin with.
+const imagePrefix = "agent_images/"
+
+func imageOwner(n *task.Node) string { return n.UUID + "/image" }
+
+// prepareImage decides what URL the ramdisk fetches, and has a file served
+// under a name that cannot be guessed: whoever knows it can read the image.
+func (d *Deploy) prepareImage(_ context.Context, t *task.Task) error {
+	const op = "agent.Prepare"
+	n := t.Node
+	var p parameters
+	if err := n.Decode(op, &p); err != nil {
+		return err
+	}
+	fail := func(err error, remedy string) error {
+		return &task.Error{Op: op, Node: n.String(), Field: "instance_info.image_source", Err: err, Remedy: remedy}
+	}
+	if !artifact.IsFile(p.Source) {
+		if _, err := artifact.ParseURL(p.Source); err != nil {
+			return fail(err, d.sourceRemedy())
+		}
+		n.InstanceInfo[imageKey] = p.Source
+		return nil
+	}
+	a, err := d.cfg.ImageDirs.Find(p.Source)
+	if err != nil {
+		return fail(err, d.sourceRemedy())
+	}
+	// The name of an earlier call stays: a ramdisk may be reading.
+	base := d.cfg.TreeURL + "/"
+	name, ok := strings.CutPrefix(n.InstanceInfo.Text(imageKey), base)
+	if !ok || !strings.HasPrefix(name, imagePrefix+n.UUID+"/") {
+		name = imagePrefix + n.UUID + "/" + artifact.Unguessable()
+	}
+	a.Name, a.Stage = name, StageImage
+	if err := d.cfg.Tree.Publish(imageOwner(n), a); err != nil {
+		return fail(err, "")
+	}
+	n.InstanceInfo[imageKey] = base + name
+	return nil
+}
+
+// withdrawImage ends what prepareImage began.
+func (d *Deploy) withdrawImage(t *task.Task) {
+	if t.Exclusive() {
+		delete(t.Node.InstanceInfo, imageKey)
+	}
+	if d.cfg.Tree != nil {
+		d.cfg.Tree.Withdraw(imageOwner(t.Node))
+	}
+}
+
+// imageArgs are the arguments of the agent's write_image, with the keys that
+// Ironic sends for a whole-disk image.
+func (d *Deploy) imageArgs(n *task.Node) (task.Info, error) {
+	const op = "agent.ExecuteStep"
+	var p parameters
+	if err := n.Decode(op, &p); err != nil {
+		return nil, err
+	}
+	sum, err := d.checksum(p)
+	if err != nil {
+		return nil, &task.Error{Op: op, Node: n.String(), Field: "instance_info." + checksumField(p), Err: err}
+	}
+	location := n.InstanceInfo.Text(imageKey)
+	if location == "" {
+		return nil, &task.Error{Op: op, Node: n.String(), Field: "instance_info." + imageKey, Err: task.ErrMissingParameter, Remedy: "deploy again; Prepare sets it"}
+	}
+	image := map[string]any{
+		"id": imageID(p.Source), "urls": []any{location}, "disk_format": p.Format, "container_format": "bare",
+		"image_type": string(task.WholeDisk), "stream_raw_images": true, "node_uuid": n.UUID,
+	}
+	if sum.algo == "md5" {
+		image["checksum"] = sum.hex // the only one that agents before the os_hash fields know
+	} else {
+		image["os_hash_algo"], image["os_hash_value"] = sum.algo, sum.hex
+	}
+	args := task.Info{"image_info": image}
+	if p.ConfigDrive != "" {
+		args["configdrive"] = string(p.ConfigDrive)
+	}
+	return args, nil
+}
+
+// imageID is what the agent calls the image in its messages: the end of the
+// source's path, without a query, which may hold a signature.
+func imageID(source string) string {
+	if u, err := url.Parse(source); err == nil {
+		source = u.Path
+	}
+	return path.Base(source)
+}

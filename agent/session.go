@@ -1,0 +1,75 @@
+package agent
+
+import (
+	"strings"
+
+	"github.com/ferrule/ferrule/task"
+)
+
+// A Session is how one boot of a ramdisk is reached.
+type Session struct {
+	URL      string      // base URL of its command API, without /v1
+	Token    task.Secret // sent with every request; empty sends none
+	VerifyCA string      // PEM: exactly this certificate is trusted, whatever its dates and names; empty means the system's roots
+}
+
+// What a session is in driver_internal_info. The first five are Ironic's.
+const (
+	keyURL       = "agent_url"
+	keyVersion   = "agent_version"
+	keyHeartbeat = "agent_last_heartbeat"
+	keyVerifyCA  = "agent_verify_ca"
+	keyToken     = "agent_secret_token"
+	keyStarted   = "agent_started_at"         // by the ramdisk's own word: identifies its boot
+	keyCommand   = "agent_command_id"         // of the step that runs
+	keyManagers  = "hardware_manager_version" // that the clean steps were listed with
+)
+
+// sessionOf returns the session that n's ramdisk has announced.
+func sessionOf(op string, n *task.Node) (Session, error) {
+	info := n.DriverInternalInfo
+	s := Session{URL: info.Text(keyURL), Token: task.Secret(info.Text(keyToken)), VerifyCA: info.Text(keyVerifyCA)}
+	if s.URL == "" {
+		return s, &task.Error{Op: op, Node: n.String(), Field: "driver_internal_info." + keyURL, Err: task.ErrMissingParameter,
+			Remedy: "wait for the ramdisk to call"}
+	}
+	return s, nil
+}
+
+// endSession forgets n's ramdisk: it is about to lose its power, or has.
+func endSession(n *task.Node) {
+	for _, k := range []string{keyURL, keyVersion, keyHeartbeat, keyVerifyCA, keyToken, keyStarted, keyCommand, keyManagers} {
+		n.SetInternal(k, nil)
+	}
+}
+
+// shownInternal is n's driver_internal_info as a ramdisk may see it.
+func shownInternal(n *task.Node) task.Info {
+	info := n.DriverInternalInfo.Redacted()
+	delete(info, keyToken)
+	if info == nil {
+		info = task.Info{}
+	}
+	return info
+}
+
+// shown is n's open map as a ramdisk may see it; an agent wants an object where
+// there is nothing.
+func shown(info task.Info) task.Info {
+	if info == nil {
+		return task.Info{}
+	}
+	return info.Redacted()
+}
+
+// shownInstance is n's instance_info as a ramdisk may see it. Where the image is
+// fetched comes with the command that writes it, to the ramdisk alone: whoever
+// knows the URL can read the image.
+func shownInstance(n *task.Node) task.Info {
+	info := shown(n.InstanceInfo)
+	delete(info, imageKey)
+	if strings.Contains(info.Text("image_source"), "?") {
+		delete(info, "image_source")
+	}
+	return info
+}
