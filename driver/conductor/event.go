@@ -1,0 +1,177 @@
+package conductor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ferrule/ferrule/task"
+)
+
+// An EventKind says which fields of an [Event] have a meaning.
+type EventKind string
+
+// The kinds of event.
+const (
+	StateChange EventKind = "state"    // From, State, and Error in a failed state
+	StepStart   EventKind = "step"     // Step
+	Seen        EventKind = "evidence" // Evidence
+	Missed      EventKind = "missed"   // Count: so many events were dropped before a slow watcher read them
+)
+
+// An Event is one thing that happened to a node.
+type Event struct {
+	Seq      uint64 // grows by one with each event of this conductor, from 1
+	Time     time.Time
+	Kind     EventKind
+	Node     string // UUID
+	Name     string // the node's name; empty in evidence
+	From     task.State
+	State    task.State
+	Step     string // "interface.step"
+	Evidence task.Evidence
+	Error    string
+	Count    uint64
+}
+
+// Watch yields the conductor's events after the one with sequence number after,
+// 0 for all that are still kept, and then new ones as they come, until ctx ends
+// or the loop is left. A watcher that is too slow gets one [Missed] event in
+// place of those it lost; it slows nobody down.
+func (c *Conductor) Watch(ctx context.Context, after uint64) iter.Seq[Event] {
+	return func(yield func(Event) bool) {
+		for {
+			batch, changed := c.events.since(after)
+			for _, e := range batch {
+				if ctx.Err() != nil || !yield(e) {
+					return
+				}
+				after = e.Seq
+			}
+			if len(batch) > 0 {
+				continue
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// WaitFor returns when the node is at rest in one of the wanted states, with
+// nobody working on it. It returns an error when ctx ends, and when the node
+// came to rest in another state: then the error has the node's last_error.
+func (c *Conductor) WaitFor(ctx context.Context, id string, want ...task.State) error {
+	const op = "conductor.WaitFor"
+	uuid, err := c.manager.Find(ctx, id)
+	if err != nil {
+		return &task.Error{Op: op, Node: id, Err: err}
+	}
+	look := time.NewTicker(otherHosts)
+	defer look.Stop()
+	for {
+		changed := c.events.nodeChange(uuid)
+		r, err := c.manager.Get(ctx, uuid)
+		if err != nil {
+			return &task.Error{Op: op, Node: id, Err: err}
+		}
+		n := r.Node
+		switch {
+		case r.Lease.Held(time.Now()):
+		case slices.Contains(want, n.ProvisionState):
+			return nil
+		case n.ProvisionState.Stable(), n.ProvisionState.Failed():
+			err := fmt.Errorf("%w: %q while waiting for %q", task.ErrInvalidState, n.ProvisionState, want)
+			if n.LastError != "" {
+				err = fmt.Errorf("%w: %w", err, errors.New(n.LastError))
+			}
+			return &task.Error{Op: op, Node: n.String(), Field: "provision_state", Err: err}
+		}
+		select {
+		case <-changed:
+		case <-look.C:
+		case <-ctx.Done():
+			return &task.Error{Op: op, Node: n.String(), Err: context.Cause(ctx)}
+		}
+	}
+}
+
+// otherHosts is how often WaitFor looks for changes that another host made.
+const otherHosts = 2 * time.Second
+
+// An eventLog keeps the newest events for watchers.
+type eventLog struct {
+	mu      sync.Mutex
+	ring    []Event
+	last    uint64        // sequence number of the newest
+	changed chan struct{} // closed by the next event; nil while nobody waits
+	nodes   map[string]chan struct{}
+}
+
+func newEventLog(size int) *eventLog {
+	return &eventLog{ring: make([]Event, size), nodes: map[string]chan struct{}{}}
+}
+
+func (l *eventLog) publish(e Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last++
+	e.Seq, e.Time = l.last, time.Now().UTC()
+	l.ring[e.Seq%uint64(len(l.ring))] = e
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = nil
+	}
+}
+
+// since returns the events after that sequence number and, where there are
+// none, a channel that the next one closes.
+func (l *eventLog) since(after uint64) ([]Event, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	after = min(after, l.last)
+	if after == l.last {
+		if l.changed == nil {
+			l.changed = make(chan struct{})
+		}
+		return nil, l.changed
+	}
+	var batch []Event
+	if size := uint64(len(l.ring)); l.last-after > size {
+		lost := l.last - after - size
+		after += lost
+		batch = append(batch, Event{Seq: after, Time: time.Now().UTC(), Kind: Missed, Count: lost})
+	}
+	for seq := after + 1; seq <= l.last; seq++ {
+		batch = append(batch, l.ring[seq%uint64(len(l.ring))])
+	}
+	return batch, nil
+}
+
+// nodeChange returns a channel that is closed when work on the node ends or
+// rests.
+func (l *eventLog) nodeChange(uuid string) <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ch, ok := l.nodes[uuid]
+	if !ok {
+		ch = make(chan struct{})
+		l.nodes[uuid] = ch
+	}
+	return ch
+}
+
+func (l *eventLog) wake(uuid string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if ch, ok := l.nodes[uuid]; ok {
+		close(ch)
+		delete(l.nodes, uuid)
+	}
+}
