@@ -1,0 +1,116 @@
+package ferrule_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/ferrule/ferrule"
+
+// contracts may import the standard library, these modules, and one another
+// downwards.
+var (
+	contracts       = []string{"task", "boot", "deploy", "driver"}
+	contractModules = []string{"github.com/hashicorp/go-multierror", "github.com/hashicorp/errwrap", "golang.org/x/sync"}
+)
+
+// allowed says which packages of the module each folder may import; a folder
+// stands for everything below it, and the longest entry counts. Test kits may
+// import any contract and any kit.
+var allowed = map[string][]string{
+	"task":             {},
+	"boot":             {"task"},
+	"boot/artifact":    {"task", "boot"},
+	"deploy":           {"task"},
+	"driver":           {"task", "boot", "deploy"},
+	"driver/conductor": {"task", "boot", "deploy", "driver"},
+	"driver/sim/ipxe":  {},
+	"driver/sim/fetch": {},
+	"driver/sim":       {"task", "boot", "deploy", "driver", "driver/sim/ipxe", "driver/sim/fetch", "agent/ramdisk"},
+	"ipxe":             {"task", "boot", "driver", "boot/artifact"},
+	"agent":            {"task", "boot", "deploy", "driver", "boot/artifact"},
+	"agent/ramdisk":    {"task"},
+}
+
+type listed struct {
+	ImportPath string
+	Standard   bool
+	Imports    []string
+	Module     *struct{ Path string }
+}
+
+// list returns the packages that the arguments name, as go list has them.
+func list(t *testing.T, args ...string) []listed {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list", "-json=ImportPath,Standard,Imports,Module"}, args...)...).Output()
+	require.NoError(t, err)
+	var all []listed
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		}
+		require.NoError(t, err)
+		all = append(all, p)
+	}
+}
+
+func TestContractsImportLittle(t *testing.T) {
+	for _, c := range contracts {
+		for _, p := range list(t, "-deps", "./"+c) {
+			if p.Standard || p.Module.Path == module || slices.Contains(contractModules, p.Module.Path) {
+				continue
+			}
+			t.Errorf("package %s depends on %s: contracts import the standard library, %q and no more", c, p.ImportPath, contractModules)
+		}
+	}
+}
+
+func TestImportsPointDown(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		from := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		if from == "" || strings.HasPrefix(from, "examples/") {
+			continue // programs stand above everything
+		}
+		rule, ok := ruleFor(from)
+		if !ok && !isKit(from) {
+			t.Errorf("package %s has no import rule: add one to this test", from)
+			continue
+		}
+		for _, i := range p.Imports {
+			to, ours := strings.CutPrefix(i, module+"/")
+			if !ours {
+				continue
+			}
+			if isKit(from) && (isKit(to) || slices.Contains(contracts, to)) {
+				continue
+			}
+			if isKit(to) || !slices.Contains(rule, to) {
+				t.Errorf("package %s imports %s, which is not below it: it may import %q", from, to, rule)
+			}
+		}
+	}
+}
+
+func ruleFor(pkg string) ([]string, bool) {
+	for {
+		if rule, ok := allowed[pkg]; ok {
+			return rule, true
+		}
+		i := strings.LastIndexByte(pkg, '/')
+		if i < 0 {
+			return nil, false
+		}
+		pkg = pkg[:i]
+	}
+}
+
+// isKit reports whether pkg is a test kit: xtest, for package x.
+func isKit(pkg string) bool { return strings.HasSuffix(pkg, "test") }
