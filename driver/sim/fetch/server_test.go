@@ -36,6 +36,7 @@ type tftpServer struct {
 	transfers []net.PacketConn
 	errors    []uint16 // codes that the client sent
 	rejected  int      // times that the stranger was answered with error 5
+	sent      map[int]bool
 }
 
 func (s *tftpServer) start(t *testing.T) string {
@@ -108,11 +109,8 @@ func (s *tftpServer) transfer(conn net.PacketConn, client net.Addr, options []st
 		next = 0
 		oack, size = s.negotiate(options)
 	}
-	sent := map[int]bool{}
 	send := func() {
-		lost := s.loseData[next] && !sent[next] || s.silentAfter > 0 && next > s.silentAfter
-		sent[next] = true
-		if lost {
+		if s.loses(next) {
 			return
 		}
 		if s.stranger && next > 0 {
@@ -158,6 +156,18 @@ func (s *tftpServer) transfer(conn net.PacketConn, client net.Addr, options []st
 			send()
 		}
 	}
+}
+
+// loses reports whether a block, or the OACK for 0, is lost this time.
+func (s *tftpServer) loses(block int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := !s.sent[block]
+	if s.sent == nil {
+		s.sent = map[int]bool{}
+	}
+	s.sent[block] = true
+	return s.loseData[block] && first || s.silentAfter > 0 && block > s.silentAfter
 }
 
 // negotiate acknowledges what was asked for, or what options says instead.
