@@ -64,6 +64,14 @@ func (c *Conductor) Watch(ctx context.Context, after uint64) iter.Seq[Event] {
 	}
 }
 
+// LastEvent returns the sequence number of the newest event, 0 before the first:
+// what [Conductor.Watch] begins after to yield only what is still to come.
+func (c *Conductor) LastEvent() uint64 {
+	c.events.mu.Lock()
+	defer c.events.mu.Unlock()
+	return c.events.last
+}
+
 // WaitFor returns when the node is at rest in one of the wanted states, with
 // nobody working on it. It returns an error when ctx ends, and when the node
 // came to rest in another state: then the error has the node's last_error.

@@ -19,6 +19,8 @@ type progress struct {
 	live  bool
 
 	mu      sync.Mutex
+	seen    uint64            // sequence number of the newest event shown
+	more    chan struct{}     // closed when seen grows
 	names   map[string]string // by UUID
 	states  map[string]task.State
 	phase   string // what the live line is about
@@ -29,12 +31,17 @@ type progress struct {
 }
 
 func newProgress(w io.Writer, o options) *progress {
-	return &progress{w: w, nodes: o.nodes, live: o.terminal, names: map[string]string{}, states: map[string]task.State{}, started: time.Now()}
+	return &progress{w: w, nodes: o.nodes, live: o.terminal, names: map[string]string{}, states: map[string]task.State{}, more: make(chan struct{}), started: time.Now()}
 }
 
 func (p *progress) event(e conductor.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer func() {
+		p.seen = e.Seq
+		close(p.more)
+		p.more = make(chan struct{})
+	}()
 	if e.Name != "" {
 		p.names[e.Node] = e.Name
 	}
@@ -163,9 +170,16 @@ func (p *progress) draw(line string) {
 	fmt.Fprintf(p.w, "\r%s%s", line, strings.Repeat(" ", pad))
 }
 
-// finish ends the live line.
-func (p *progress) finish() {
+// finish waits until the event with that sequence number is shown, and ends the
+// live line.
+func (p *progress) finish(last uint64) {
 	p.mu.Lock()
+	for p.seen < last {
+		more := p.more
+		p.mu.Unlock()
+		<-more
+		p.mu.Lock()
+	}
 	defer p.mu.Unlock()
 	if p.live && p.width > 0 {
 		if p.nodes > 1 {
@@ -174,4 +188,11 @@ func (p *progress) finish() {
 		fmt.Fprintln(p.w)
 		p.width = 0
 	}
+}
+
+// say writes text between events.
+func (p *progress) say(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintf(p.w, format, args...)
 }

@@ -22,23 +22,20 @@ type options struct {
 	fault           string // one of faults, or "" for none
 	dir             string // where temporary files go; "" means the system's folder
 	terminal        bool
+	patience        time.Duration // how long a machine that is broken is waited for; 0 means 5 s
 
 	observe func(*site, conductor.Event) // sees every event; nil for nobody
 }
 
-// callbackTimeout is short where the machine will not call.
-func (o options) callbackTimeout() time.Duration {
-	if o.fault != "" {
-		return 4 * time.Second
+// timeout is how long a machine may take to call, and its ramdisk for a step.
+func (o options) timeout() time.Duration {
+	switch {
+	case o.fault == "":
+		return 10 * time.Minute
+	case o.patience != 0:
+		return o.patience
 	}
-	return 10 * time.Minute
-}
-
-func (o options) stepTimeout() time.Duration {
-	if o.fault != "" {
-		return 6 * time.Second
-	}
-	return time.Hour
+	return 5 * time.Second
 }
 
 func (o options) check() error {
@@ -110,7 +107,7 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 	}()
 
 	if o.fault != "" {
-		fmt.Fprintf(w, "broken on purpose: %s\n", faults[o.fault].what)
+		show.say("broken on purpose: %s\n", faults[o.fault].what)
 	}
 	names := make([]string, o.nodes)
 	for i := range names {
@@ -125,11 +122,11 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 		wg.Go(func() { errs[i] = s.provision(ctx, name) })
 	}
 	wg.Wait()
-	show.finish()
+	show.finish(s.conductor.LastEvent())
 	if err := task.Join(errs...); err != nil {
-		return s.explain(ctx, names, o, w, err)
+		return s.explain(ctx, names, show, err)
 	}
-	fmt.Fprintf(w, "%d of %d nodes went from enroll to active and back to available in %s\n", len(names), len(names), time.Since(started).Round(time.Millisecond))
+	show.say("%d of %d nodes went from enroll to active and back to available in %s\n", len(names), len(names), time.Since(started).Round(time.Millisecond))
 	return nil
 }
 
@@ -169,9 +166,9 @@ func (s *site) checkInstance(ctx context.Context, name string) error {
 	return err
 }
 
-// explain prints what the conductor says of the nodes that did not make it.
-// Where something was broken on purpose, that is what was asked for.
-func (s *site) explain(ctx context.Context, names []string, o options, w io.Writer, err error) error {
+// explain shows what the conductor says of the nodes that did not make it. Where
+// something was broken on purpose, that is what was asked for.
+func (s *site) explain(ctx context.Context, names []string, show *progress, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -180,11 +177,13 @@ func (s *site) explain(ctx context.Context, names []string, o options, w io.Writ
 		if explainErr != nil {
 			return errors.Join(err, explainErr)
 		}
-		fmt.Fprintf(w, "\n%s", x)
+		if !x.State.Stable() || x.LastError != "" || len(names) == 1 {
+			show.say("\n%s", x)
+		}
 	}
-	if o.fault == "" {
+	if !s.broken {
 		return err
 	}
-	fmt.Fprintf(w, "\nthe call that failed said:\n  %s\n", strings.ReplaceAll(err.Error(), "\n", "\n  "))
+	show.say("\nthe call that failed said:\n  %s\n", strings.ReplaceAll(err.Error(), "\n", "\n  "))
 	return nil
 }

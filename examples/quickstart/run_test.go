@@ -103,7 +103,7 @@ func TestBreak(t *testing.T) {
 			t.Parallel()
 			require.Contains(t, want, name)
 			var out bytes.Buffer
-			require.NoError(t, run(t.Context(), checked(t, options{fault: name}), &out))
+			require.NoError(t, run(t.Context(), checked(t, options{fault: name, patience: 2 * time.Second}), &out))
 			text := strings.ToLower(out.String())
 			require.Contains(t, text, strings.ToLower(want[name]))
 			require.NotContains(t, text, "active and back")

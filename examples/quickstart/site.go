@@ -33,6 +33,7 @@ type site struct {
 	tree      *artifact.Tree
 	fleet     sim.Fleet
 	conductor *conductor.Conductor
+	broken    bool // on purpose
 	stop      context.CancelFunc
 	stopped   chan struct{} // closed when conductor and server have come to rest
 }
@@ -40,7 +41,7 @@ type site struct {
 const mib = 1 << 20
 
 func newSite(ctx context.Context, o options) (s *site, err error) {
-	s = &site{tree: &artifact.Tree{}, stopped: make(chan struct{})}
+	s = &site{tree: &artifact.Tree{}, stopped: make(chan struct{}), broken: o.fault != ""}
 	s.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 	if s.dir, err = os.MkdirTemp(o.dir, "ferrule-quickstart-"); err != nil {
 		return nil, err
@@ -97,7 +98,7 @@ func (s *site) assemble(o options) error {
 		return err
 	}
 	s.conductor, err = conductor.New(conductor.Config{
-		Store: &task.MemoryStore{}, Registry: &registry, CallbackTimeout: o.callbackTimeout(), StepTimeout: o.stepTimeout(), History: 1 << 14,
+		Store: &task.MemoryStore{}, Registry: &registry, CallbackTimeout: o.timeout(), StepTimeout: o.timeout(), History: 1 << 14,
 	})
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -32,12 +33,13 @@ func (c *Client) fetchHTTP(ctx context.Context, u *url.URL) ([]byte, error) {
 	if resp.ContentLength > c.maxBytes() {
 		return nil, c.tooLarge()
 	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, c.maxBytes()+1))
-	switch {
+	// Hundreds of machines may fetch at once: no room for a copy.
+	data := bytes.NewBuffer(make([]byte, 0, max(resp.ContentLength, 0)+bytes.MinRead))
+	switch n, err := data.ReadFrom(io.LimitReader(resp.Body, c.maxBytes()+1)); {
 	case err != nil:
 		return nil, err
-	case int64(len(data)) > c.maxBytes():
+	case n > c.maxBytes():
 		return nil, c.tooLarge()
 	}
-	return data, nil
+	return data.Bytes(), nil
 }

@@ -3,6 +3,7 @@ package ipxe
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -44,7 +45,11 @@ func InitrdFor(out Outcome) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, data...)
+		if found == nil {
+			found = data // most have one, which need not be copied
+			continue
+		}
+		found = slices.Concat(found, data)
 	}
 	if !named && len(out.Initrds) > 0 {
 		return nil, fmt.Errorf("%w: %q is loaded but no initrd= of the kernel command line names it", ErrNoInitrd, out.Initrds[0].Name)
@@ -67,6 +72,9 @@ func efiFile(out Outcome, name string) ([]byte, error) {
 }
 
 func joinInitrds(initrds []Initrd) []byte {
+	if len(initrds) == 1 {
+		return initrds[0].Data
+	}
 	var all []byte
 	for _, i := range initrds {
 		if pad := -len(all) & (initrdAlign - 1); pad > 0 {
