@@ -32,9 +32,7 @@ func deployInstalls(ctx context.Context, s *subject) error {
 
 func tearDown(ctx context.Context, s *subject) error {
 	tk := s.Task("n1")
-	if err := s.install(ctx, tk); err != nil && !isSkip(err) {
-		return roletest.Skip("the deploy fails")
-	}
+	_ = s.install(ctx, tk) // whatever came of it
 	if err := s.remove(ctx, tk); err != nil {
 		return of("tear-down", err)
 	}

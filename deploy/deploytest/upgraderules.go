@@ -18,10 +18,11 @@ func heartbeatAnswers(ctx context.Context, s *subject) error {
 	return of("heartbeat-answers", s.install(ctx, s.Task("n1")))
 }
 
-// clean cleans tk's node to the end, save TearDownCleaning.
-func (s *subject) clean(ctx context.Context, tk *task.Task, c deploy.Cleaner) error {
+// clean cleans tk's node to the end, save TearDownCleaning. Steps that need no
+// ramdisk run without a deploy.Cleaner too.
+func (s *subject) clean(ctx context.Context, tk *task.Task) error {
 	tk.Node.ProvisionState = task.Cleaning
-	answer, err := c.PrepareCleaning(ctx, tk)
+	answer, err := deploy.PrepareCleaning(ctx, s.deploy, tk)
 	switch {
 	case err != nil:
 		return flaw{"cleaning", err}
@@ -47,11 +48,12 @@ func (s *subject) cleaner() (deploy.Cleaner, error) {
 }
 
 func cleans(ctx context.Context, s *subject) error {
-	c, err := s.cleaner()
-	if err != nil {
-		return err
+	_, cleanerErr := s.cleaner()
+	_, stepperErr := s.stepper()
+	if cleanerErr != nil && stepperErr != nil {
+		return cleanerErr
 	}
-	return of("cleaning", s.clean(ctx, s.Task("n1"), c))
+	return of("cleaning", s.clean(ctx, s.Task("n1")))
 }
 
 func cleaningEnds(ctx context.Context, s *subject) error {
@@ -67,7 +69,7 @@ func cleaningEnds(ctx context.Context, s *subject) error {
 	}{
 		{"PrepareCleaning", func(tk *task.Task) error { _, err := cleaner.PrepareCleaning(ctx, tk); return err }},
 		{"PrepareCleaning that was stopped", func(tk *task.Task) error { _, _ = cleaner.PrepareCleaning(gone, tk); return nil }},
-		{"success", func(tk *task.Task) error { return s.clean(ctx, tk, cleaner) }},
+		{"success", func(tk *task.Task) error { return s.clean(ctx, tk) }},
 	} {
 		tk := s.Task(fmt.Sprintf("n%d", i+1))
 		tk.Node.ProvisionState = task.Cleaning
@@ -130,10 +132,10 @@ func stepsListed(ctx context.Context, s *subject) error {
 	if err := list("at first", tk); err != nil {
 		return err
 	}
-	if c, ok := task.As[deploy.Cleaner](s.deploy); ok && s.h.Heartbeat != nil && s.clean(ctx, tk, c) == nil {
-		return list("with the ramdisk up", tk)
+	if s.clean(ctx, tk) != nil {
+		return nil // which other rules tell
 	}
-	return nil
+	return list("after cleaning", tk)
 }
 
 func stepsSharedLock(ctx context.Context, s *subject) error {
@@ -189,11 +191,7 @@ func stepAnswers(ctx context.Context, s *subject) error {
 	if err := of("step-answers", s.install(ctx, s.Task("n1"))); err != nil && !isSkip(err) {
 		return err
 	}
-	c, err := s.cleaner()
-	if err != nil {
-		return nil
-	}
-	return of("step-answers", s.clean(ctx, s.Task("n2"), c))
+	return of("step-answers", s.clean(ctx, s.Task("n2")))
 }
 
 func stages(ctx context.Context, s *subject) error {
