@@ -35,6 +35,13 @@ func TestUnobserved(t *testing.T) {
 	}
 }
 
+// Where the harness gives no driver, the suite's own power does.
+func TestWithoutSiblings(t *testing.T) {
+	h := broken(func(*site, *drivertest.Deploy) {})
+	h.Task = newTask
+	deploytest.Run(t, h)
+}
+
 type wrapper struct{ deploy.DeployInterface }
 
 func (w wrapper) Unwrap() deploy.DeployInterface { return w.DeployInterface }
