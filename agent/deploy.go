@@ -159,6 +159,10 @@ func (d *Deploy) bootRamdisk(ctx context.Context, t *task.Task, op string) error
 		return err
 	}
 	endSession(t.Node)
+	// The new boot may look itself up before the caller has saved the node.
+	if err := t.Save(ctx); err != nil {
+		return err
+	}
 	return driver.SetPower(ctx, t, driver.Reboot)
 }
 
