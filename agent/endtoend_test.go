@@ -177,14 +177,18 @@ func TestDeployFailsInTheRamdisk(t *testing.T) {
 // boot gets no token, and the conductor is told why nothing goes on.
 func TestRamdiskThatRestarts(t *testing.T) {
 	t.Parallel()
-	r := newRack(t, func(c *conductor.Config) { c.StepTimeout = time.Second })
+	r := newRack(t, func(c *conductor.Config) { c.StepTimeout = 2 * time.Second })
 	writing := make(chan struct{}, 10)
 	no := false
 	require.NoError(t, r.conductor.Update(t.Context(), "n1", func(tk *task.Task) error { tk.Node.AutomatedClean = &no; return nil }))
 	require.NoError(t, r.conductor.Provide(t.Context(), "n1"))
 	r.machine.disk.setWait(func() { writing <- struct{}{}; r.machine.untilPulled() })
 	require.NoError(t, r.conductor.Deploy(t.Context(), "n1"))
-	<-writing
+	select {
+	case <-writing:
+	case <-time.After(20 * time.Second):
+		require.Fail(t, "nothing is written")
+	}
 	r.machine.restart()
 	n := r.reaches(task.DeployFail)
 	r.ended(n)
