@@ -190,7 +190,9 @@ func (d *Deploy) CleanUp(ctx context.Context, t *task.Task) error {
 }
 
 // TakeOver implements [deploy.DeployInterface]. Prepare has done all there is.
-func (d *Deploy) TakeOver(context.Context, *task.Task) error { return nil }
+func (d *Deploy) TakeOver(_ context.Context, t *task.Task) error {
+	return t.RequireExclusive("agent.TakeOver")
+}
 
 // PrepareCleaning implements [deploy.Cleaner].
 func (d *Deploy) PrepareCleaning(ctx context.Context, t *task.Task) (task.State, error) {

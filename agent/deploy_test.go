@@ -198,6 +198,7 @@ func TestExclusiveLockRequired(t *testing.T) {
 	ctx := t.Context()
 	for name, call := range map[string]func() error{
 		"Deploy":           func() error { _, err := s.deploy.Deploy(ctx, shared); return err },
+		"TakeOver":         func() error { return s.deploy.TakeOver(ctx, shared) },
 		"TearDown":         func() error { _, err := s.deploy.TearDown(ctx, shared); return err },
 		"PrepareCleaning":  func() error { _, err := s.deploy.PrepareCleaning(ctx, shared); return err },
 		"TearDownCleaning": func() error { return s.deploy.TearDownCleaning(ctx, shared) },

@@ -132,6 +132,8 @@ func TestLifeOfANode(t *testing.T) {
 	require.Equal(t, "power on", n.PowerState)
 	require.Equal(t, driver.PowerOn, r.machine.State(n.UUID))
 	require.True(t, r.boot.Instance(n.UUID))
+	require.Empty(t, r.tree.Names(n.UUID+"/image"), "the image is served for as long as the ramdisk needs it")
+	require.NotContains(t, n.InstanceInfo, "image_url")
 	boots, errs := r.machine.history()
 	require.Equal(t, []string{"ramdisk", "ramdisk", "disk"}, boots)
 	require.NoError(t, errs[1], "the second agent was told to power off")

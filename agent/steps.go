@@ -150,6 +150,7 @@ func (d *Deploy) tearDownAgent(ctx context.Context, t *task.Task) error {
 		return err
 	}
 	endSession(t.Node)
+	d.withdrawImage(t) // nobody needs it any more
 	return nil
 }
 
