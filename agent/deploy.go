@@ -159,6 +159,10 @@ func (d *Deploy) bootRamdisk(ctx context.Context, t *task.Task, op string) error
 		return err
 	}
 	endSession(t.Node)
+	// The new boot may look itself up before the caller has saved the node.
+	if err := t.Save(ctx); err != nil {
+		return err
+	}
 	return driver.SetPower(ctx, t, driver.Reboot)
 }
 
@@ -186,7 +190,9 @@ func (d *Deploy) CleanUp(ctx context.Context, t *task.Task) error {
 }
 
 // TakeOver implements [deploy.DeployInterface]. Prepare has done all there is.
-func (d *Deploy) TakeOver(context.Context, *task.Task) error { return nil }
+func (d *Deploy) TakeOver(_ context.Context, t *task.Task) error {
+	return t.RequireExclusive("agent.TakeOver")
+}
 
 // PrepareCleaning implements [deploy.Cleaner].
 func (d *Deploy) PrepareCleaning(ctx context.Context, t *task.Task) (task.State, error) {

@@ -109,6 +109,7 @@ func (d *Deploy) prepareImage(_ context.Context, t *task.Task) error {
 			return fail(err, d.sourceRemedy())
 		}
 		n.InstanceInfo[imageKey] = p.Source
+		d.withdraw(n) // what the instance named before may have been a file
 		return nil
 	}
 	a, err := d.cfg.ImageDirs.Find(p.Source)
@@ -122,7 +123,7 @@ func (d *Deploy) prepareImage(_ context.Context, t *task.Task) error {
 		name = imagePrefix + n.UUID + "/" + artifact.Unguessable()
 	}
 	a.Name, a.Stage = name, StageImage
-	if err := d.cfg.Tree.Publish(imageOwner(n), a); err != nil {
+	if err := d.cfg.Tree.Replace(imageOwner(n), a); err != nil {
 		return fail(err, "")
 	}
 	n.InstanceInfo[imageKey] = base + name
@@ -134,13 +135,19 @@ func (d *Deploy) withdrawImage(t *task.Task) {
 	if t.Exclusive() {
 		delete(t.Node.InstanceInfo, imageKey)
 	}
+	d.withdraw(t.Node)
+}
+
+func (d *Deploy) withdraw(n *task.Node) {
 	if d.cfg.Tree != nil {
-		d.cfg.Tree.Withdraw(imageOwner(t.Node))
+		d.cfg.Tree.Withdraw(imageOwner(n))
 	}
 }
 
 // imageArgs are the arguments of the agent's write_image, with the keys that
-// Ironic sends for a whole-disk image.
+// Ironic sends for a whole-disk image. Ironic repeats the config drive in
+// image_info, for agents older than the step; agents send back all they were
+// given, and twice the largest one would pass the bound on their answers.
 func (d *Deploy) imageArgs(n *task.Node) (task.Info, error) {
 	const op = "agent.ExecuteStep"
 	var p parameters
@@ -157,14 +164,14 @@ func (d *Deploy) imageArgs(n *task.Node) (task.Info, error) {
 	}
 	image := map[string]any{
 		"id": imageID(p.Source), "urls": []any{location}, "disk_format": p.Format, "container_format": "bare",
-		"image_type": string(task.WholeDisk), "stream_raw_images": true, "node_uuid": n.UUID,
+		"stream_raw_images": true, "node_uuid": n.UUID,
 	}
 	if sum.algo == "md5" {
 		image["checksum"] = sum.hex // the only one that agents before the os_hash fields know
 	} else {
 		image["os_hash_algo"], image["os_hash_value"] = sum.algo, sum.hex
 	}
-	args := task.Info{"image_info": image}
+	args := task.Info{"image_info": image, "configdrive": nil}
 	if p.ConfigDrive != "" {
 		args["configdrive"] = string(p.ConfigDrive)
 	}

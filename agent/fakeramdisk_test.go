@@ -1,30 +1,17 @@
 package agent_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
-
-	"go.uber.org/goleak"
-
-	"github.com/ferrule/ferrule/boot"
-	"github.com/ferrule/ferrule/driver"
-	"github.com/ferrule/ferrule/task"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// canary is a token that must not appear anywhere but in requests.
-const canary = "canary-0123456789-0123456789-0123456789-abc"
-
-// A ramdisk answers as ironic-python-agent 12 does.
-type ramdisk struct {
+// A fakeRamdisk answers as ironic-python-agent 12 does.
+type fakeRamdisk struct {
 	mu       sync.Mutex
 	started  string
 	token    string
@@ -36,11 +23,11 @@ type ramdisk struct {
 	before   func(w http.ResponseWriter, r *http.Request) (done bool) // sees each request first
 }
 
-func newRamdisk() *ramdisk {
-	return &ramdisk{started: "1732271736.12", token: canary, params: map[string]map[string]any{}}
+func newRamdisk() *fakeRamdisk {
+	return &fakeRamdisk{started: "1732271736.12", token: canary, params: map[string]map[string]any{}}
 }
 
-func (f *ramdisk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (f *fakeRamdisk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.requests = append(f.requests, r.Method+" "+r.URL.Path)
@@ -70,7 +57,7 @@ func fault(w http.ResponseWriter, status int, text string) {
 	json.NewEncoder(w).Encode(map[string]any{"faultcode": "Client", "faultstring": text})
 }
 
-func (f *ramdisk) post(w http.ResponseWriter, r *http.Request) {
+func (f *fakeRamdisk) post(w http.ResponseWriter, r *http.Request) {
 	var body struct {
 		Name   string
 		Params map[string]any
@@ -99,7 +86,7 @@ func (f *ramdisk) post(w http.ResponseWriter, r *http.Request) {
 	json.NewEncoder(w).Encode(c)
 }
 
-func (f *ramdisk) one(w http.ResponseWriter, id string) {
+func (f *fakeRamdisk) one(w http.ResponseWriter, id string) {
 	for _, c := range f.commands {
 		if c["id"] == id {
 			json.NewEncoder(w).Encode(c)
@@ -110,7 +97,7 @@ func (f *ramdisk) one(w http.ResponseWriter, id string) {
 }
 
 // finish ends the newest command.
-func (f *ramdisk) finish(change map[string]any) {
+func (f *fakeRamdisk) finish(change map[string]any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for k, v := range change {
@@ -119,13 +106,13 @@ func (f *ramdisk) finish(change map[string]any) {
 }
 
 // restart forgets all commands, as a new agent process does.
-func (f *ramdisk) restart() {
+func (f *fakeRamdisk) restart() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.started, f.commands = "1732279999.5", nil
 }
 
-func (f *ramdisk) count(request string) int {
+func (f *fakeRamdisk) count(request string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := 0
@@ -137,7 +124,7 @@ func (f *ramdisk) count(request string) int {
 	return n
 }
 
-func (f *ramdisk) serve(t *testing.T) string {
+func (f *fakeRamdisk) serve(t *testing.T) string {
 	s := httptest.NewServer(f)
 	t.Cleanup(s.Close)
 	return s.URL
@@ -157,74 +144,4 @@ func (d direct) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	resp = w.Result()
 	resp.Request = r
 	return resp, nil
-}
-
-// A machine is a fake power and boot interface that writes down what is done.
-type machine struct {
-	mu      sync.Mutex
-	power   driver.PowerState
-	calls   []string
-	params  boot.Params
-	fail    map[string]error // by call
-	offPoll int              // PowerState answers off after so many looks; 0 means never
-	polls   int
-}
-
-func (m *machine) did(call string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.calls = append(m.calls, call)
-	return m.fail[call]
-}
-
-func (m *machine) Calls() []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Clone(m.calls)
-}
-
-func (m *machine) driver(d *driver.Driver) *driver.Driver {
-	d.Title, d.Power, d.Boot = "fake", fakePower{m}, fakeBoot{m}
-	return d
-}
-
-type fakePower struct{ *machine }
-
-func (fakePower) Properties() task.Properties                { return nil }
-func (fakePower) Validate(context.Context, *task.Task) error { return nil }
-func (m fakePower) PowerState(context.Context, *task.Task) (driver.PowerState, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.polls++; m.polls == m.offPoll {
-		m.power = driver.PowerOff
-	}
-	return m.power, m.fail["PowerState"]
-}
-
-func (m fakePower) SetPowerState(_ context.Context, _ *task.Task, s driver.PowerState) error {
-	if err := m.did(string(s)); err != nil {
-		return err
-	}
-	m.power = s
-	if s == driver.Reboot {
-		m.power = driver.PowerOn
-	}
-	return nil
-}
-
-type fakeBoot struct{ *machine }
-
-func (fakeBoot) Properties() task.Properties                        { return nil }
-func (m fakeBoot) Validate(context.Context, *task.Task) error       { return m.fail["Validate"] }
-func (m fakeBoot) CleanUpRamdisk(context.Context, *task.Task) error { return m.did("CleanUpRamdisk") }
-func (m fakeBoot) PrepareInstance(context.Context, *task.Task) error {
-	return m.did("PrepareInstance")
-}
-func (m fakeBoot) CleanUpInstance(context.Context, *task.Task) error {
-	return m.did("CleanUpInstance")
-}
-func (m fakeBoot) Stages(*task.Task) []string { return []string{boot.StageDHCP, boot.StageKernel} }
-func (m fakeBoot) PrepareRamdisk(_ context.Context, _ *task.Task, p boot.Params) error {
-	m.params = p
-	return m.did("PrepareRamdisk")
 }
