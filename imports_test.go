@@ -28,6 +28,7 @@ var allowed = map[string][]string{
 	"task":             {},
 	"boot":             {"task"},
 	"boot/artifact":    {"task", "boot"},
+	"boot/dhcp":        {"task", "boot"},
 	"deploy":           {"task"},
 	"driver":           {"task", "boot", "deploy"},
 	"driver/conductor": {"task", "boot", "deploy", "driver"},
