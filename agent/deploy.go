@@ -133,7 +133,7 @@ func (d *Deploy) Stages(t *task.Task) []string {
 // interface prepare the ramdisk.
 func (d *Deploy) Prepare(ctx context.Context, t *task.Task) error {
 	b := driver.Of(t).Boot
-	if s := t.Node.ProvisionState; s == task.Active || s == task.Adopting {
+	if t.Node.ProvisionState.HasInstance() {
 		return b.PrepareInstance(ctx, t)
 	}
 	if err := d.prepareImage(ctx, t); err != nil {

@@ -102,10 +102,14 @@ func (b *Boot) CleanUpRamdisk(_ context.Context, t *task.Task) error {
 
 // PrepareInstance makes the disk the node's boot device for good and then
 // withdraws what was there for the ramdisk: between the two, and if the BMC
-// fails, the node never asks the network for something that is gone.
+// fails, the node never asks the network for something that is gone. To take a
+// node over there is nothing to restore.
 func (b *Boot) PrepareInstance(ctx context.Context, t *task.Task) error {
 	const op = "ipxe.PrepareInstance"
-	if err := task.Join(canceled(ctx, op, t), t.RequireExclusive(op)); err != nil {
+	if err := canceled(ctx, op, t); err != nil || t.Node.ProvisionState.HasInstance() {
+		return err
+	}
+	if err := t.RequireExclusive(op); err != nil {
 		return err
 	}
 	if info, err := t.Node.BootInfo(); err == nil && info.Option == task.NetworkBoot {

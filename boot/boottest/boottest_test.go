@@ -205,7 +205,7 @@ func TestFaults(t *testing.T) {
 			}
 		})),
 
-		roletest.Broken("the instance needs a ramdisk before it", "instance-boots", broken(func(s *site) {
+		roletest.Broken("the instance needs a ramdisk before it", "instance-boots take-over", broken(func(s *site) {
 			s.boot.PrepareInstanceFunc = func(ctx context.Context, t *task.Task) error {
 				if s.files(t) == nil {
 					return task.Join(ctx.Err(), t.RequireExclusive("boot.PrepareInstance"))
@@ -319,7 +319,20 @@ func TestFaults(t *testing.T) {
 				return s.prepareRamdisk(ctx, roletest.Clone(t), p)
 			}
 		})),
-		roletest.Broken("the machine is rebooted", "power-untouched", broken(func(s *site) {
+		roletest.Broken("a take-over changes the boot device", "take-over", broken(func(s *site) {
+			s.boot.PrepareInstanceFunc = func(ctx context.Context, t *task.Task) error {
+				if t.Node.ProvisionState.HasInstance() {
+					return driver.SetBootDevice(ctx, roletest.Clone(t), true, boot.Disk)
+				}
+				return s.prepareInstance(ctx, t)
+			}
+		})),
+		roletest.Broken("a take-over wants the exclusive lock", "take-over", broken(func(s *site) {
+			s.boot.PrepareInstanceFunc = func(ctx context.Context, t *task.Task) error {
+				return task.Join(t.RequireExclusive("boot.PrepareInstance"), s.prepareInstance(ctx, t))
+			}
+		})),
+		roletest.Broken("the machine is rebooted", "take-over power-untouched", broken(func(s *site) {
 			s.boot.PrepareInstanceFunc = func(ctx context.Context, t *task.Task) error {
 				if err := s.prepareInstance(ctx, t); err != nil {
 					return err

@@ -48,6 +48,24 @@ func exclusiveLock(ctx context.Context, s *subject) error {
 		s.Nothing("refused calls"))
 }
 
+func takeOver(ctx context.Context, s *subject) error {
+	for i, state := range []task.State{task.Active, task.Adopting} {
+		tk := s.Task(fmt.Sprintf("n%d", i+1))
+		tk.Node.ProvisionState = state
+		tk, err := roletest.Shared(ctx, tk)
+		if err != nil {
+			return err
+		}
+		if err := s.boot.PrepareInstance(ctx, tk); err != nil {
+			return fmt.Errorf("PrepareInstance under a shared lock, in state %q: %w", state, err)
+		}
+		if calls := s.calls.List(); len(calls) > 0 {
+			return fmt.Errorf("in state %q PrepareInstance does to the machine: %q", state, calls)
+		}
+	}
+	return nil
+}
+
 func powerUntouched(ctx context.Context, s *subject) error {
 	tk := s.Task("n1")
 	_ = errors.Join(s.boot.Validate(ctx, tk), s.work(ctx, tk))

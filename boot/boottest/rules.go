@@ -33,6 +33,7 @@ var rules = []roletest.Rule[*subject]{
 
 	{Name: "shared-lock", Text: "Validate and the CleanUp methods work under a shared lock", Check: sharedLock},
 	{Name: "exclusive-lock", Text: "PrepareRamdisk and PrepareInstance are under the exclusive lock: they refuse a shared one", Check: exclusiveLock},
+	{Name: "take-over", Text: "on a node whose state HasInstance PrepareInstance leaves the BMC alone, and works under a shared lock", Check: takeOver},
 	{Name: "power-untouched", Text: "no method changes the node's power", Check: powerUntouched},
 	{Name: "canceled", Text: "a canceled context ends every method soon with its error", Check: canceled},
 	{Name: "canceled-midway", Text: "a canceled context leaves things such that the matching CleanUp or the same call can be made next, and the node never boots from nowhere", Check: canceledMidway},

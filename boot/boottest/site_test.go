@@ -78,12 +78,21 @@ func (s *site) publish(ctx context.Context, t *task.Task, params boot.Params) er
 }
 
 func (s *site) prepareInstance(ctx context.Context, t *task.Task) error {
-	if err := task.Join(ctx.Err(), t.RequireExclusive("boot.PrepareInstance")); err != nil {
+	takeOver := t.Node.ProvisionState.HasInstance()
+	if !takeOver {
+		if err := t.RequireExclusive("boot.PrepareInstance"); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	s.local[t.Node.UUID] = true
 	s.mu.Unlock()
+	if takeOver {
+		return nil
+	}
 	if err := driver.SetBootDevice(ctx, t, true, boot.Disk); err != nil {
 		return err
 	}

@@ -141,7 +141,7 @@ func prepareFaults() faults {
 				return s.prepare(ctx, t)
 			}
 		}),
-		ramdisk("an adoption boots the ramdisk", "prepare-takes-over", func(_ *site, a *agent) {
+		ramdisk("an adoption boots the ramdisk", "prepare-shared-lock prepare-takes-over", func(_ *site, a *agent) {
 			prepare := a.PrepareFunc
 			a.PrepareFunc = func(ctx context.Context, t *task.Task) error {
 				if t.Node.ProvisionState == task.Adopting {

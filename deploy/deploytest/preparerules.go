@@ -8,7 +8,6 @@ import (
 
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/driver"
-	"github.com/ferrule/ferrule/driver/drivertest"
 	"github.com/ferrule/ferrule/internal/roletest"
 	"github.com/ferrule/ferrule/task"
 )
@@ -80,29 +79,11 @@ func prepareRepeatable(ctx context.Context, s *subject) error {
 	return s.installs(ctx, tk)
 }
 
-// shared returns a task under a shared lock whose boot interface, if there is
-// one, is content with that.
-func (s *subject) shared(ctx context.Context, tk *task.Task) (*task.Task, error) {
-	if driver.Has(tk, driver.BootRole) {
-		nothing := func(ctx context.Context, _ *task.Task) error { return ctx.Err() }
-		tk = roletest.Fill(tk, func(d *driver.Driver) {
-			d.Boot = &drivertest.Boot{
-				PrepareRamdiskFunc:  func(ctx context.Context, _ *task.Task, _ boot.Params) error { return ctx.Err() },
-				PrepareInstanceFunc: nothing,
-			}
-		})
-	}
-	return roletest.Shared(ctx, tk)
-}
-
 func prepareSharedLock(ctx context.Context, s *subject) error {
-	if err := s.works(ctx); err != nil {
-		return err
-	}
-	for _, state := range []task.State{task.Deploying, task.Active} {
+	for _, state := range []task.State{task.Active, task.Adopting} {
 		tk := s.Task("n1")
 		tk.Node.ProvisionState = state
-		tk, err := s.shared(ctx, tk)
+		tk, err := roletest.Shared(ctx, tk)
 		if err != nil {
 			return err
 		}
@@ -137,7 +118,7 @@ func prepareTakesOver(ctx context.Context, s *subject) error {
 // undisturbed says what was done to the machine of tk's node, which has an
 // instance that must not notice.
 func (s *subject) undisturbed(tk *task.Task) error {
-	touched := s.touched(tk, "power.PowerState", "boot.Validate", "boot.PrepareInstance", "management.SetBootDevice", "management.BootDevice")
+	touched := s.touched(tk, "power.PowerState", "boot.Validate", "boot.PrepareInstance", "management.BootDevice")
 	if len(touched) > 0 {
 		return fmt.Errorf("the running instance is disturbed: %q", touched)
 	}

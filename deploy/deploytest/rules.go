@@ -9,8 +9,8 @@ var rules = []roletest.Rule[*subject]{
 	{Name: "validate-leaves-machine", Text: "Validate changes nothing and does not talk to the node", Check: validateLeavesMachine},
 
 	{Name: "prepare-repeatable", Text: "Prepare may be called again", Check: prepareRepeatable},
-	{Name: "prepare-shared-lock", Text: "Prepare must work under a shared lock, as far as its boot interface does", Check: prepareSharedLock},
-	{Name: "prepare-takes-over", Text: "on a node in state Active or Adopting Prepare restores what the running instance needs to boot, and touches neither power nor disk", Check: prepareTakesOver},
+	{Name: "prepare-shared-lock", Text: "on a node whose state HasInstance Prepare works under a shared lock", Check: prepareSharedLock},
+	{Name: "prepare-takes-over", Text: "on a node whose state HasInstance Prepare restores what the running instance needs to boot, and touches neither power, disk nor boot device", Check: prepareTakesOver},
 
 	{Name: "deploy-answers", Text: "Deploy answers task.DeployDone, or task.DeployWait when a heartbeat goes on from here; nothing else", Check: deployAnswers},
 	{Name: "deploy-installs", Text: "in the end of a deploy the instance is on its disk and booting", Check: deployInstalls},

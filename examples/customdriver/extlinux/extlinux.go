@@ -161,9 +161,13 @@ func (b *Boot) put(name, content string) error {
 	return err
 }
 
-// PrepareInstance implements [boot.BootInterface].
+// PrepareInstance implements [boot.BootInterface]. An instance that runs already
+// needs nothing of this host.
 func (b *Boot) PrepareInstance(ctx context.Context, t *task.Task) error {
-	if err := task.Join(ctx.Err(), t.RequireExclusive("extlinux.PrepareInstance")); err != nil {
+	if err := ctx.Err(); err != nil || t.Node.ProvisionState.HasInstance() {
+		return err
+	}
+	if err := t.RequireExclusive("extlinux.PrepareInstance"); err != nil {
 		return err
 	}
 	if err := driver.SetBootDevice(ctx, t, true, boot.Disk); err != nil {
