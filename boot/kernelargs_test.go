@@ -49,12 +49,14 @@ func TestParseKernelArgs(t *testing.T) {
 
 func TestParseKernelArgsRefuses(t *testing.T) {
 	for line, says := range map[string]string{
-		`a="b c`:    "quote without end",
-		`"a b"`:     "has a blank",
-		`""`:        "has no name",
-		"=x":        "has no name",
-		"a=b\tc":    "control character",
-		"a=b\nboot": "control character",
+		`a="b c`:      "quote without end",
+		`"a b"`:       "has a blank",
+		`""`:          "has no name",
+		"=x":          "has no name",
+		`a=b"c d"`:    "has a quote in its value",
+		`a"b` + `"=1`: "has a blank, a quote",
+		"a=b\tc":      "control character",
+		"a=b\nboot":   "control character",
 	} {
 		_, err := boot.ParseKernelArgs(line)
 		require.ErrorIs(t, err, task.ErrInvalidParameter, line)
@@ -66,6 +68,13 @@ func TestRenderKernelArgs(t *testing.T) {
 	line, err := boot.KernelArgs{{Key: "a", Value: "1"}, {Key: "flag", Flag: true}, {Key: "s", Value: " x "}, {Key: "e"}}.Render()
 	require.NoError(t, err)
 	require.Equal(t, `a=1 flag s=" x " e=`, line)
+
+	// The kernel takes the second byte of à for a space.
+	line, err = boot.KernelArgs{{Key: "town", Value: "Cefal\u00f9"}, {Key: "via", Value: "\u00e0"}}.Render()
+	require.NoError(t, err)
+	require.Equal(t, "town=Cefal\u00f9 via=\"\u00e0\"", line)
+	_, err = boot.KernelArgs{{Key: "\u00e0", Flag: true}}.Render()
+	require.ErrorIs(t, err, task.ErrInvalidParameter)
 }
 
 func TestRenderKernelArgsReportsAll(t *testing.T) {
