@@ -39,6 +39,7 @@ var consoleRules = []roletest.Rule[*consoleSubject]{
 	{Name: "start-again", Text: "StartConsole may be called again", Check: consoleStartAgain},
 	{Name: "stop", Text: "StopConsole ends the console", Check: consoleStop},
 	{Name: "stop-none", Text: "StopConsole succeeds when no console was started", Check: consoleStopNone},
+	{Name: "exclusive-lock", Text: "StartConsole and StopConsole are under the exclusive lock: they refuse a shared one", Check: consoleExclusive},
 	{Name: "canceled", Text: "a canceled context ends every method that talks to a machine soon with its error", Check: consoleCanceled},
 	{Name: "concurrent-nodes", Text: "one value serves all nodes at once", Check: consoleConcurrent},
 }
@@ -110,6 +111,17 @@ func consoleStopNone(ctx context.Context, s *consoleSubject) error {
 		return fmt.Errorf("StopConsole: %w", err)
 	}
 	return nil
+}
+
+func consoleExclusive(ctx context.Context, s *consoleSubject) error {
+	shared, err := roletest.Shared(ctx, s.Task("n1"))
+	if err != nil {
+		return err
+	}
+	return task.Join(
+		roletest.WantError("StartConsole under a shared lock", s.console.StartConsole(ctx, shared), task.ErrNotExclusive),
+		roletest.WantError("StopConsole under a shared lock", s.console.StopConsole(ctx, shared), task.ErrNotExclusive),
+		s.runs(shared, false))
 }
 
 func consoleCanceled(ctx context.Context, s *consoleSubject) error {

@@ -41,6 +41,9 @@ func TestConsoleFaults(t *testing.T) {
 		})),
 		roletest.Broken("a second start is an error", "start-again", consoleHarness(func(c *console) {
 			c.StartConsoleFunc = func(ctx context.Context, t *task.Task) error {
+				if err := t.RequireExclusive("console.StartConsole"); err != nil {
+					return err
+				}
 				if ctx.Err() == nil && c.Started(t.Node.UUID) {
 					return errors.New("started already")
 				}
@@ -49,10 +52,15 @@ func TestConsoleFaults(t *testing.T) {
 			}
 		})),
 		roletest.Broken("goes on", "stop", consoleHarness(func(c *console) {
-			c.StopConsoleFunc = func(ctx context.Context, _ *task.Task) error { return ctx.Err() }
+			c.StopConsoleFunc = func(ctx context.Context, t *task.Task) error {
+				return task.Join(t.RequireExclusive("console.StopConsole"), ctx.Err())
+			}
 		})),
 		roletest.Broken("nothing to stop is an error", "stop-none", consoleHarness(func(c *console) {
 			c.StopConsoleFunc = func(ctx context.Context, t *task.Task) error {
+				if err := t.RequireExclusive("console.StopConsole"); err != nil {
+					return err
+				}
 				if !c.Started(t.Node.UUID) {
 					return errors.New("no console runs")
 				}
@@ -60,8 +68,20 @@ func TestConsoleFaults(t *testing.T) {
 				return ctx.Err()
 			}
 		})),
+		roletest.Broken("takes the lock for granted", "exclusive-lock", consoleHarness(func(c *console) {
+			c.StopConsoleFunc = func(ctx context.Context, t *task.Task) error {
+				err := new(console).StopConsole(ctx, roletest.Clone(t))
+				if err == nil {
+					c.Put(t.Node.UUID, false)
+				}
+				return err
+			}
+		})),
 		roletest.Broken("ignores the context", "canceled", consoleHarness(func(c *console) {
 			c.StartConsoleFunc = func(_ context.Context, t *task.Task) error {
+				if err := t.RequireExclusive("console.StartConsole"); err != nil {
+					return err
+				}
 				c.Put(t.Node.UUID, true)
 				return nil
 			}

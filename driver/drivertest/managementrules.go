@@ -44,6 +44,7 @@ var managementRules = []roletest.Rule[*managementSubject]{
 	{Name: "unsupported", Text: "a device that is not supported is task.ErrInvalidParameter", Check: managementUnsupported},
 	{Name: "boot-device", Text: "BootDevice asks the BMC what the next boot will be from; the zero BootSetting means that it does not know", Check: managementBootDevice},
 	{Name: "boot-mode", Text: "BootMode answers what SetBootMode set", Check: managementBootMode},
+	{Name: "exclusive-lock", Text: "SetBootDevice is under the exclusive lock: it refuses a shared one", Check: managementExclusive},
 	{Name: "canceled", Text: "a canceled context ends every method that talks to a machine soon with its error", Check: managementCanceled},
 	{Name: "concurrent-nodes", Text: "one value serves all nodes at once", Check: managementConcurrent},
 }
@@ -204,6 +205,17 @@ func managementBootMode(ctx context.Context, s *managementSubject) error {
 		}
 	}
 	return nil
+}
+
+func managementExclusive(ctx context.Context, s *managementSubject) error {
+	shared, err := roletest.Shared(ctx, s.Task("n1"))
+	if err != nil {
+		return err
+	}
+	for _, d := range s.mgmt.SupportedBootDevices(shared) {
+		err = task.Join(err, roletest.WantError("SetBootDevice under a shared lock", s.mgmt.SetBootDevice(ctx, shared, driver.BootSetting{Device: d}), task.ErrNotExclusive))
+	}
+	return err
 }
 
 func managementCanceled(ctx context.Context, s *managementSubject) error {

@@ -103,6 +103,13 @@ func TestManagementFaults(t *testing.T) {
 			}
 		})),
 		roletest.Broken("a boot mode that does not change", "boot-mode", modedHarness(task.BIOS)),
+		roletest.Broken("takes the lock for granted", "exclusive-lock", devices(func(ctx context.Context, m *management, t *task.Task, s *driver.BootSetting) bool {
+			if t.Exclusive() || ctx.Err() != nil {
+				return false
+			}
+			m.Put(t.Node.UUID, *s)
+			return true
+		})),
 		roletest.Broken("ignores the context", "canceled", managementHarness(func(m *management) {
 			m.BootDeviceFunc = func(_ context.Context, t *task.Task) (driver.BootSetting, error) {
 				return m.Setting(t.Node.UUID), nil

@@ -47,6 +47,7 @@ var powerRules = []roletest.Rule[*powerSubject]{
 	{Name: "reboot", Text: "Reboot is a hard power cycle that turns a machine on that was off", Check: powerReboot},
 	{Name: "unknown-state", Text: "a state that is not supported is an error", Check: powerUnknown},
 	{Name: "listed-states", Text: "states beyond PowerOn, PowerOff and Reboot that are not listed are task.ErrUnsupported", Check: powerListed},
+	{Name: "exclusive-lock", Text: "SetPowerState is under the exclusive lock: it refuses a shared one", Check: powerExclusive},
 	{Name: "canceled", Text: "a canceled context ends every method that talks to a machine soon with its error", Check: powerCanceled},
 	{Name: "concurrent-nodes", Text: "one value serves all nodes at once", Check: powerConcurrent},
 }
@@ -187,6 +188,16 @@ func powerListed(ctx context.Context, s *powerSubject) error {
 		}
 	}
 	return nil
+}
+
+func powerExclusive(ctx context.Context, s *powerSubject) error {
+	tk := s.Task("n1")
+	shared, err := roletest.Shared(ctx, tk)
+	if err != nil {
+		return err
+	}
+	err = roletest.WantError("SetPowerState under a shared lock", s.power.SetPowerState(ctx, shared, driver.PowerOn), task.ErrNotExclusive)
+	return task.Join(err, s.is(ctx, tk, driver.PowerOff))
 }
 
 func powerCanceled(ctx context.Context, s *powerSubject) error {

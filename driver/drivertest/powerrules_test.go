@@ -146,6 +146,11 @@ func TestPowerFaults(t *testing.T) {
 			}
 		})),
 		roletest.Broken("does more than it lists", "listed-states", stagedHarness(driver.PowerOn, driver.PowerOff)),
+		roletest.Broken("takes the lock for granted", "exclusive-lock", setting(func(_ *power, next setPower) setPower {
+			return func(ctx context.Context, t *task.Task, s driver.PowerState) error {
+				return next(ctx, roletest.Clone(t), s)
+			}
+		})),
 		roletest.Broken("ignores the context", "canceled", setting(func(_ *power, next setPower) setPower {
 			return func(ctx context.Context, t *task.Task, s driver.PowerState) error {
 				if ctx.Err() == context.Canceled {
