@@ -24,7 +24,7 @@ type Config struct {
 
 	// Tree serves the images that are files of this host. Nil allows images
 	// with an http or https URL only.
-	Tree *artifact.Tree
+	Tree artifact.Publisher
 
 	// TreeURL is where ramdisks find Tree over HTTP; required with Tree.
 	TreeURL string
@@ -181,8 +181,7 @@ func (d *Deploy) TearDown(ctx context.Context, t *task.Task) (task.State, error)
 // CleanUp implements [deploy.DeployInterface].
 func (d *Deploy) CleanUp(ctx context.Context, t *task.Task) error {
 	b := driver.Of(t).Boot
-	err := task.Join(b.CleanUpRamdisk(ctx, t), b.CleanUpInstance(ctx, t))
-	d.withdrawImage(t)
+	err := task.Join(b.CleanUpRamdisk(ctx, t), b.CleanUpInstance(ctx, t), d.withdrawImage(ctx, t))
 	if t.Exclusive() {
 		endSession(t.Node)
 	}

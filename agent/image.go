@@ -94,7 +94,7 @@ func imageOwner(n *task.Node) string { return n.UUID + "/image" }
 
 // prepareImage decides what URL the ramdisk fetches, and has a file served
 // under a name that cannot be guessed: whoever knows it can read the image.
-func (d *Deploy) prepareImage(_ context.Context, t *task.Task) error {
+func (d *Deploy) prepareImage(ctx context.Context, t *task.Task) error {
 	const op = "agent.Prepare"
 	n := t.Node
 	var p parameters
@@ -109,8 +109,7 @@ func (d *Deploy) prepareImage(_ context.Context, t *task.Task) error {
 			return fail(err, d.sourceRemedy())
 		}
 		n.InstanceInfo[imageKey] = p.Source
-		d.withdraw(n) // what the instance named before may have been a file
-		return nil
+		return d.withdraw(ctx, n) // what the instance named before may have been a file
 	}
 	a, err := d.cfg.ImageDirs.Find(p.Source)
 	if err != nil {
@@ -122,8 +121,8 @@ func (d *Deploy) prepareImage(_ context.Context, t *task.Task) error {
 	if !ok || !strings.HasPrefix(name, imagePrefix+n.UUID+"/") {
 		name = imagePrefix + n.UUID + "/" + artifact.Unguessable()
 	}
-	a.Name, a.Stage = name, StageImage
-	if err := d.cfg.Tree.Replace(imageOwner(n), a); err != nil {
+	a.Name, a.Stage, a.Label = name, StageImage, imageID(p.Source)
+	if err := d.cfg.Tree.Replace(ctx, imageOwner(n), a); err != nil {
 		return fail(err, "")
 	}
 	n.InstanceInfo[imageKey] = base + name
@@ -131,17 +130,18 @@ func (d *Deploy) prepareImage(_ context.Context, t *task.Task) error {
 }
 
 // withdrawImage ends what prepareImage began.
-func (d *Deploy) withdrawImage(t *task.Task) {
+func (d *Deploy) withdrawImage(ctx context.Context, t *task.Task) error {
 	if t.Exclusive() {
 		delete(t.Node.InstanceInfo, imageKey)
 	}
-	d.withdraw(t.Node)
+	return d.withdraw(ctx, t.Node)
 }
 
-func (d *Deploy) withdraw(n *task.Node) {
-	if d.cfg.Tree != nil {
-		d.cfg.Tree.Withdraw(imageOwner(n))
+func (d *Deploy) withdraw(ctx context.Context, n *task.Node) error {
+	if d.cfg.Tree == nil {
+		return nil
 	}
+	return d.cfg.Tree.Withdraw(ctx, imageOwner(n))
 }
 
 // imageArgs are the arguments of the agent's write_image, with the keys that

@@ -150,8 +150,7 @@ func (d *Deploy) tearDownAgent(ctx context.Context, t *task.Task) error {
 		return err
 	}
 	endSession(t.Node)
-	d.withdrawImage(t) // nobody needs it any more
-	return nil
+	return d.withdrawImage(ctx, t) // nobody needs it any more
 }
 
 // waitPowerOff returns when the machine is off or has had its time.
