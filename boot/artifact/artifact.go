@@ -49,6 +49,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -98,6 +99,12 @@ type Artifact struct {
 	// symbolic links. Empty: File may be anywhere.
 	Dir string
 
+	// Holder keeps File from going away, as an image of a cache does. It belongs
+	// to the publisher from the call on, which closes it as soon as it does not
+	// need the file any more: when the artifact is withdrawn or replaced, or
+	// when it was not published. Nil for a file that stays.
+	Holder io.Closer
+
 	// Link is the name of another artifact of the same owner that this is a
 	// further name of. That one is no Link itself.
 	Link string
@@ -135,6 +142,16 @@ func (a *Artifact) check() error {
 		return invalid(fmt.Sprintf("file %q is not below the directory", a.File))
 	}
 	return nil
+}
+
+// letGo closes the holders of artifacts. What a holder says about it nobody can
+// do anything about.
+func letGo(artifacts []Artifact) {
+	for _, a := range artifacts {
+		if a.Holder != nil {
+			a.Holder.Close()
+		}
+	}
 }
 
 // checkAll returns what is wrong with artifacts of one owner, who also has those

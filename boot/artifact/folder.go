@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ferrule/ferrule/internal/filelock"
 	"github.com/ferrule/ferrule/task"
 )
 
@@ -61,6 +62,7 @@ func (f *Folder) Replace(ctx context.Context, owner string, artifacts ...Artifac
 }
 
 func (f *Folder) put(ctx context.Context, op, owner string, artifacts []Artifact, replace bool) error {
+	defer letGo(artifacts) // the folder has links or copies
 	return f.change(ctx, op, owner, func(s *shelf) error {
 		next := map[string]*Artifact{}
 		if !replace {
@@ -119,7 +121,7 @@ func (f *Folder) change(ctx context.Context, op, owner string, do func(*shelf) e
 		return err
 	}
 	s := f.shelf(owner)
-	unlock, err := lockFolder(ctx, s.path())
+	unlock, err := filelock.Folder(ctx, s.path())
 	if err != nil {
 		return fail(err)
 	}

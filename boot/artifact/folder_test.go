@@ -451,3 +451,32 @@ func ExampleFolder() {
 	// <nil>
 	// false
 }
+
+// A holder counts how often it is closed.
+type holder struct{ closed int }
+
+func (h *holder) Close() error { h.closed++; return nil }
+
+func TestHolders(t *testing.T) {
+	t.Parallel()
+	image, _ := file(t, 10)
+	f, _ := folder(t)
+	tree := new(artifact.Tree)
+	for kind, p := range map[string]artifact.Publisher{"tree": tree, "folder": f} {
+		kept := 0
+		if kind == "folder" {
+			kept = 1 // it has a link by then
+		}
+		ctx, a, b := t.Context(), new(holder), new(holder)
+		require.NoError(t, p.Publish(ctx, "n1", artifact.Artifact{Name: "k", File: image, Holder: a}))
+		require.Equal(t, kept, a.closed, kind)
+		require.Error(t, p.Publish(ctx, "n2", artifact.Artifact{Name: "k", File: image, Holder: b}))
+		require.Equal(t, 1, b.closed, kind)
+		require.Error(t, p.Publish(ctx, "n1", artifact.Artifact{Name: "../k", File: image, Holder: b}))
+		require.Equal(t, 2, b.closed, kind)
+		require.NoError(t, p.Publish(ctx, "n1", artifact.Artifact{Name: "k", File: image, Holder: b}))
+		require.Equal(t, 1, a.closed, "%s: replaced", kind)
+		require.NoError(t, p.Withdraw(ctx, "n1"))
+		require.Equal(t, 3, b.closed, kind)
+	}
+}

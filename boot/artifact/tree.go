@@ -42,7 +42,12 @@ func (t *Tree) Replace(ctx context.Context, owner string, artifacts ...Artifact)
 	return t.put(ctx, "artifact.Replace", owner, artifacts, true)
 }
 
-func (t *Tree) put(ctx context.Context, op, owner string, artifacts []Artifact, replace bool) error {
+func (t *Tree) put(ctx context.Context, op, owner string, artifacts []Artifact, replace bool) (err error) {
+	defer func() {
+		if err != nil {
+			letGo(artifacts)
+		}
+	}()
 	if err := ctx.Err(); err != nil {
 		return &task.Error{Op: op, Node: nodeOf(owner), Err: err}
 	}
@@ -74,7 +79,7 @@ func (t *Tree) put(ctx context.Context, op, owner string, artifacts []Artifact, 
 		t.names, t.owners, t.sources = map[string]*entry{}, map[string][]*entry{}, map[fileName]*source{}
 	}
 	for _, e := range fresh {
-		t.hold(e) // before what it replaces lets go of the same file
+		t.attach(e) // before what it replaces lets go of the same file
 	}
 	t.remove(owner, func(e *entry) bool {
 		return replace || slices.ContainsFunc(fresh, func(f *entry) bool { return f.Name == e.Name })
@@ -88,8 +93,8 @@ func (t *Tree) put(ctx context.Context, op, owner string, artifacts []Artifact, 
 	return nil
 }
 
-// hold finds the source of e's file; t.mu is held.
-func (t *Tree) hold(e *entry) {
+// attach finds the source of e's file; t.mu is held.
+func (t *Tree) attach(e *entry) {
 	if e.File == "" {
 		return
 	}
@@ -123,6 +128,7 @@ func (t *Tree) remove(owner string, drop func(*entry) bool) {
 		if e.source == nil {
 			continue
 		}
+		letGo([]Artifact{e.Artifact})
 		if e.source.entries--; e.source.entries == 0 {
 			delete(t.sources, e.source.name)
 			e.source.retire()
