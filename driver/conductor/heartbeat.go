@@ -98,8 +98,8 @@ func (q *beatQueue) keep(uuid string, h deploy.Heartbeat) {
 	}
 }
 
-// lockRetry is the time after which a heartbeat is looked at again whose node
-// another host had locked.
+// lockRetry is the time after which a heartbeat or an alarm is looked at again
+// whose node another host had locked, or whose store did not answer.
 const lockRetry = 5 * time.Second
 
 // beat acts on one heartbeat.
@@ -119,12 +119,15 @@ func (c *Conductor) beat(ctx context.Context, uuid string, h deploy.Heartbeat) {
 	}
 	t, err := c.manager.TryAcquire(ctx, uuid, "heartbeat")
 	switch {
-	case errors.Is(err, task.ErrNodeLocked):
-		c.beats.keep(uuid, h)
-		c.alarms.set(beatAlarm+uuid, time.Now().Add(lockRetry))
+	case errors.Is(err, task.ErrNodeNotFound), errors.Is(err, task.ErrInvalidParameter): // of its driver
+		c.log.Warn("heartbeat not acted on", "node", uuid, "error", err)
 		return
 	case err != nil:
-		c.log.Warn("heartbeat not acted on", "node", uuid, "error", err)
+		c.beats.keep(uuid, h)
+		c.alarms.set(beatAlarm+uuid, time.Now().Add(lockRetry))
+		if !errors.Is(err, task.ErrNodeLocked) && ctx.Err() == nil {
+			c.log.Warn("heartbeat not acted on yet", "node", uuid, "error", err)
+		}
 		return
 	}
 	err = c.run(ctx, t, func(ctx context.Context, t *task.Task) error { return c.onBeat(ctx, t, h) })
@@ -144,31 +147,26 @@ func (c *Conductor) onBeat(ctx context.Context, t *task.Task, h deploy.Heartbeat
 	default:
 		return nil // the work that it belonged to has ended
 	}
+	c.askStep(n)
 	var answer task.State
 	err := c.guarded(ctx, t, "deploy.Heartbeat", func() (err error) {
 		answer, err = deploy.OnHeartbeat(ctx, driver.Of(t).Deploy, t, h)
+		if err == nil && answer != state && answer != task.DeployDone {
+			err = badAnswer("deploy.Heartbeat", t, answer, state, task.DeployDone)
+		}
 		return err
 	})
-	if err == nil && answer != state && answer != task.DeployDone {
-		err = fmt.Errorf("the driver answered %q, which is neither %q nor %q", answer, state, task.DeployDone)
-	}
-	if err == nil && answer == state {
-		return t.Save(ctx)
-	}
-	if state == task.DeployWait {
-		if err == nil {
-			err = c.resumeDeploy(ctx, t)
-		}
-		if err != nil {
-			return c.failDeploy(ctx, t, task.EventFail, err)
-		}
-		return nil
-	}
-	if err == nil {
+	switch {
+	case err == nil && answer == state:
+		c.leaveStep(n)
+		return c.save(ctx, t)
+	case err == nil && state == task.DeployWait:
+		err = c.resumeDeploy(ctx, t)
+	case err == nil:
 		err = c.resumeClean(ctx, t)
 	}
 	if err != nil {
-		return c.failClean(ctx, t, task.EventFail, err)
+		return c.fail(ctx, t, task.EventFail, err)
 	}
 	return nil
 }
