@@ -125,11 +125,12 @@ func (c *Conductor) ring(ctx context.Context, uuid string) {
 	case errors.Is(err, task.ErrNodeNotFound):
 		c.takeUnsaved(&task.Node{UUID: uuid})
 		return
-	case err != nil:
+	case errors.Is(err, task.ErrNodeLocked):
 		c.alarms.set(uuid, time.Now().Add(lockRetry))
-		if !errors.Is(err, task.ErrNodeLocked) && ctx.Err() == nil {
-			c.log.Warn("alarm not acted on", "node", uuid, "error", err)
-		}
+		return
+	case err != nil:
+		c.alarms.set(uuid, time.Now().Add(c.cfg.LeaseTime))
+		c.log.Warn("alarm not acted on", "node", uuid, "error", err)
 		return
 	}
 	if err := c.run(ctx, t, c.onAlarm); err != nil {

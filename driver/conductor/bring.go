@@ -32,14 +32,14 @@ func (c *Conductor) Bring(ctx context.Context, id string, to task.State) error {
 	}
 	uuid, err := c.manager.Find(ctx, id)
 	if err != nil {
-		return &task.Error{Op: op, Node: id, Err: err}
+		return err
 	}
 	var from task.State
 	var refusal error // of the stretch that was to begin in from
 	for {
 		r, err := c.manager.Get(ctx, uuid)
 		if err != nil {
-			return &task.Error{Op: op, Node: id, Err: err}
+			return err
 		}
 		s := r.Node.ProvisionState
 		if s.Working() || s.Waiting() {

@@ -18,6 +18,7 @@ import (
 // TestCancel ends the context that the work is done under, the caller's or
 // Run's, in each call of a driver.
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	atEachHit(t, func(t *testing.T, f flow, at int, method string) {
 		for manner, wait := range manners {
 			t.Run(manner, func(t *testing.T) {

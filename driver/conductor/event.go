@@ -39,10 +39,12 @@ type Event struct {
 
 // Watch yields the conductor's events after the one with sequence number after,
 // 0 for all that are still kept, and then new ones as they come, until ctx ends
-// or the loop is left. A watcher that is too slow gets one [Missed] event in
+// or the loop is left. A number that no event has yet, such as an earlier
+// process's, means the newest event. A watcher that is too slow gets one [Missed] event in
 // place of those it lost; it slows nobody down.
 func (c *Conductor) Watch(ctx context.Context, after uint64) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
+		after := min(after, c.events.newest())
 		for {
 			batch, changed := c.events.since(after)
 			for _, e := range batch {
@@ -69,7 +71,7 @@ func (c *Conductor) Watch(ctx context.Context, after uint64) iter.Seq[Event] {
 func (c *Conductor) WaitFor(ctx context.Context, id string, want ...task.State) error {
 	uuid, err := c.manager.Find(ctx, id)
 	if err != nil {
-		return &task.Error{Op: "conductor.WaitFor", Node: id, Err: err}
+		return err
 	}
 	look := time.NewTicker(otherHosts)
 	defer look.Stop()
@@ -86,8 +88,11 @@ func (c *Conductor) waitOnce(ctx context.Context, uuid string, want []task.State
 	changed := c.events.join(uuid)
 	defer c.events.leave(uuid, changed)
 	r, err := c.manager.Get(ctx, uuid)
-	if err != nil {
-		return false, &task.Error{Op: op, Node: uuid, Err: err}
+	switch {
+	case ctx.Err() != nil:
+		return false, &task.Error{Op: op, Node: uuid, Err: context.Cause(ctx)}
+	case err != nil:
+		return false, err
 	}
 	n := r.Node
 	switch {
@@ -144,12 +149,18 @@ func (l *eventLog) publish(e Event) {
 	}
 }
 
+// newest returns the sequence number of the newest event, 0 for none.
+func (l *eventLog) newest() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
+
 // since returns the events after that sequence number and, where there are
 // none, a channel that the next one closes.
 func (l *eventLog) since(after uint64) ([]Event, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	after = min(after, l.last)
 	if after == l.last {
 		if l.changed == nil {
 			l.changed = make(chan struct{})

@@ -55,7 +55,7 @@ type Stage struct {
 func (c *Conductor) Explain(ctx context.Context, id string) (Explanation, error) {
 	r, err := c.manager.Get(ctx, id)
 	if err != nil {
-		return Explanation{}, &task.Error{Op: "conductor.Explain", Node: id, Err: err}
+		return Explanation{}, err
 	}
 	t := &task.Task{Node: r.Node, Ports: r.Ports}
 	if d, err := c.driverOf(r.Node); err == nil {

@@ -29,7 +29,6 @@ type flow struct {
 	ends   string     // the driver's method that must be called after a failure; "" for none
 	off    string     // once this method was called, the machine must be off after a failure; "" for never
 	again  func(ctx context.Context, r *rig) error
-	redone bool // again is not do
 }
 
 func deployCall(ctx context.Context, r *rig) error  { return r.conductor.Deploy(ctx, n1) }
@@ -179,6 +178,7 @@ func atEachHit(t *testing.T, test func(t *testing.T, f flow, at int, method stri
 // TestFault breaks each call of a driver in several ways. The node must be in a
 // sound state then, and the same work must succeed when it is asked for again.
 func TestFault(t *testing.T) {
+	t.Parallel()
 	kinds := []struct {
 		name, why string
 		fault     func() error
@@ -224,22 +224,9 @@ var manners = map[string]func(ctx context.Context) error{
 	"vague":  func(ctx context.Context) error { <-ctx.Done(); return errors.New("connection closed") },
 }
 
-// hang lets the flow hang in a hit, and tells in what the caller's call ended.
-func (f flow) hang(ctx context.Context, r *rig, at int, manner string) <-chan error {
-	r.setFault(func(ctx context.Context, _ *task.Task, hit int, _ string) error {
-		if hit == at {
-			return manners[manner](ctx)
-		}
-		return goOn
-	})
-	ended := make(chan error, 1)
-	go func() { ended <- f.play(ctx, r, f.do) }()
-	synctest.Wait()
-	return ended
-}
-
 // TestAbort aborts work in each call of a driver.
 func TestAbort(t *testing.T) {
+	t.Parallel()
 	atEachHit(t, func(t *testing.T, f flow, at int, method string) {
 		for manner := range manners {
 			t.Run(manner, func(t *testing.T) {

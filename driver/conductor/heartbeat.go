@@ -21,7 +21,7 @@ import (
 func (c *Conductor) Heartbeat(ctx context.Context, id string, h deploy.Heartbeat) error {
 	r, err := c.manager.Get(ctx, id)
 	if err != nil {
-		return &task.Error{Op: "conductor.Heartbeat", Node: id, Err: err}
+		return err
 	}
 	if s := r.Node.ProvisionState; !s.Waiting() && !s.Working() {
 		return &task.Error{Op: "conductor.Heartbeat", Node: r.Node.String(), Field: "provision_state", Err: fmt.Errorf("%w: no ramdisk is expected in %q", task.ErrInvalidState, s)}
@@ -30,22 +30,30 @@ func (c *Conductor) Heartbeat(ctx context.Context, id string, h deploy.Heartbeat
 	return nil
 }
 
+// A beat is a heartbeat, with how many came before it.
+type beat struct {
+	deploy.Heartbeat
+	seq uint64
+}
+
 // A beatQueue holds the newest heartbeat of each node that has one to look at.
 type beatQueue struct {
 	mu    sync.Mutex
-	beats map[string]deploy.Heartbeat
+	beats map[string]beat
+	seq   uint64
 	ready []string      // nodes to look at, in turn
 	wake  chan struct{} // told that ready is not empty
 }
 
 func (q *beatQueue) init() {
-	q.beats, q.wake = map[string]deploy.Heartbeat{}, make(chan struct{}, 1)
+	q.beats, q.wake = map[string]beat{}, make(chan struct{}, 1)
 }
 
 func (q *beatQueue) put(uuid string, h deploy.Heartbeat) {
 	q.mu.Lock()
 	_, queued := q.beats[uuid]
-	q.beats[uuid] = h
+	q.seq++
+	q.beats[uuid] = beat{h, q.seq}
 	if !queued {
 		q.ready = append(q.ready, uuid)
 	}
@@ -74,7 +82,7 @@ func (q *beatQueue) signal() {
 }
 
 // take returns the next heartbeat to look at.
-func (q *beatQueue) take() (string, deploy.Heartbeat, bool) {
+func (q *beatQueue) take() (uuid string, h beat, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.ready) > 0 {
@@ -85,15 +93,15 @@ func (q *beatQueue) take() (string, deploy.Heartbeat, bool) {
 			return uuid, h, true
 		}
 	}
-	return "", deploy.Heartbeat{}, false
+	return "", beat{}, false
 }
 
 // keep puts a heartbeat back, unless a newer one came, without looking at it
 // before retry.
-func (q *beatQueue) keep(uuid string, h deploy.Heartbeat) {
+func (q *beatQueue) keep(uuid string, h beat) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if _, newer := q.beats[uuid]; !newer {
+	if q.beats[uuid].seq < h.seq {
 		q.beats[uuid] = h
 	}
 }
@@ -103,7 +111,7 @@ func (q *beatQueue) keep(uuid string, h deploy.Heartbeat) {
 const lockRetry = 5 * time.Second
 
 // beat acts on one heartbeat.
-func (c *Conductor) beat(ctx context.Context, uuid string, h deploy.Heartbeat) {
+func (c *Conductor) beat(ctx context.Context, uuid string, h beat) {
 	c.mu.Lock()
 	_, busy := c.active[uuid]
 	c.mu.Unlock()
@@ -125,20 +133,21 @@ func (c *Conductor) beat(ctx context.Context, uuid string, h deploy.Heartbeat) {
 	case err != nil:
 		c.beats.keep(uuid, h)
 		c.alarms.set(beatAlarm+uuid, time.Now().Add(lockRetry))
-		if !errors.Is(err, task.ErrNodeLocked) && ctx.Err() == nil {
-			c.log.Warn("heartbeat not acted on yet", "node", uuid, "error", err)
-		}
 		return
 	}
-	err = c.run(ctx, t, func(ctx context.Context, t *task.Task) error { return c.onBeat(ctx, t, h) })
+	err = c.run(ctx, t, func(ctx context.Context, t *task.Task) error { return c.onBeat(ctx, t, h.Heartbeat) })
 	if err != nil && !errors.Is(err, task.ErrAborted) {
 		c.log.Warn("heartbeat ended in an error", "node", uuid, "error", err)
 	}
 }
 
-// onBeat moves a waiting node on; the task is locked.
+// onBeat moves a waiting node on, unless its work has failed and the store did
+// not take that; the task is locked.
 func (c *Conductor) onBeat(ctx context.Context, t *task.Task, h deploy.Heartbeat) error {
 	n := t.Node
+	if why := c.takeUnsaved(n); why != nil {
+		return c.fail(ctx, t, task.EventFail, why)
+	}
 	state := n.ProvisionState
 	switch state {
 	case task.DeployWait, task.CleanWait:

@@ -31,6 +31,7 @@ func kill(h *host) {
 // node to where the work was heading, or to a failure from which the same call
 // leads there. No step runs twice on the way to either.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	next := map[string]string{"restarted": "local", "other host": "host-2"}
 	for _, f := range flows {
 		t.Run(f.name, func(t *testing.T) {
@@ -138,6 +139,7 @@ func (f flow) survive(t *testing.T, nextHost string, arm func(r *rig, first *hos
 // comes to rest by itself, at the latest soon after the store is well again,
 // and the same work succeeds when it is asked for again.
 func TestStoreFails(t *testing.T) {
+	t.Parallel()
 	kinds := map[string]func(s *store, write int) breakage{
 		"once": func(_ *store, write int) breakage {
 			return breakage{before: func(n int, _ *task.Record) error { return errorIf(n == write, errDown) }}
@@ -227,6 +229,7 @@ func errorIf(cond bool, err error) error {
 // TestLockLost has another host take the node in each call of a driver. Whether
 // the renewal of leases tells or the next save, the node is that host's then.
 func TestLockLost(t *testing.T) {
+	t.Parallel()
 	kinds := map[string]func(ctx context.Context) error{
 		"renewal tells": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
 		"save tells":    func(context.Context) error { return goOn },

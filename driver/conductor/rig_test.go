@@ -107,6 +107,9 @@ func (r *rig) make(h *host, c conductor.Config) {
 	if c.Store == nil {
 		c.Store = h.store
 	}
+	if c.History == 0 {
+		c.History = 64
+	}
 	c.Registry, c.Logger = &r.registry, tasktest.Logger(r.t)
 	var err error
 	h.conductor, err = conductor.New(c)
@@ -150,6 +153,7 @@ func (r *rig) node() *task.Node { r.t.Helper(); return r.record().Node }
 // edit changes node n1 in the store, as if it had always been so.
 func (r *rig) edit(change func(n *task.Node)) {
 	r.t.Helper()
+	synctest.Wait()
 	rec := r.record()
 	change(rec.Node)
 	require.NoError(r.t, r.store.backing().Update(context.Background(), rec))
@@ -157,6 +161,7 @@ func (r *rig) edit(change func(n *task.Node)) {
 
 func (r *rig) requireState(want task.State) {
 	r.t.Helper()
+	synctest.Wait()
 	n := r.node()
 	require.Equal(r.t, want, n.ProvisionState, "last error: %s", n.LastError)
 }
@@ -322,19 +327,4 @@ func (r *rig) drivers() {
 	d.Management = &drivertest.Management{Calls: r.calls, ValidateFunc: r.hook("management.Validate", (&drivertest.Management{}).Validate)}
 	require.NoError(r.t, r.registry.Add(d))
 	require.NoError(r.t, r.registry.Add(driver.Driver{Title: "plain", Power: bmc, Deploy: r.plain}))
-}
-
-// atRest waits until nothing is under way on n1, which it must be soon.
-func (r *rig) atRest() {
-	r.t.Helper()
-	for range 100 {
-		synctest.Wait()
-		rec := r.record()
-		s := rec.Node.ProvisionState
-		if !s.Working() && !s.Waiting() && !rec.Lease.Held(time.Now()) {
-			return
-		}
-		time.Sleep(10 * time.Second)
-	}
-	r.t.Fatalf("n1 does not come to rest: %s, locked: %+v", r.node().ProvisionState, r.record().Lease)
 }

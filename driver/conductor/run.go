@@ -151,22 +151,29 @@ func (w *crew) next(ctx context.Context) func() {
 func (c *Conductor) renewLeases(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.LeaseTime)
 	defer cancel()
-	err := c.manager.RenewLeases(ctx)
-	if err == nil {
-		return
-	}
-	c.log.Error("lease not renewed", "error", err)
-	for _, p := range task.Problems(err) {
+	for _, p := range task.Problems(c.manager.RenewLeases(ctx)) {
 		var e *task.Error
-		if !errors.As(p, &e) || !errors.Is(p, task.ErrLockLost) {
+		if errors.As(p, &e) && errors.Is(p, task.ErrLockLost) && !c.endLost(ctx, e.Node) {
 			continue
 		}
-		c.mu.Lock()
-		if op := c.active[e.Node]; op != nil {
-			op.cancel(task.ErrLockLost)
-		}
-		c.mu.Unlock()
+		c.log.Error("lease not renewed", "error", p)
 	}
+}
+
+// endLost cancels the work on a node whose lock is said to be lost. It returns
+// false where that lock was only released meanwhile, and taken anew perhaps.
+func (c *Conductor) endLost(ctx context.Context, uuid string) bool {
+	c.mu.Lock()
+	op := c.active[uuid]
+	c.mu.Unlock()
+	if op == nil {
+		return false
+	}
+	if r, err := c.manager.Get(ctx, uuid); err == nil && c.holds(r) {
+		return false
+	}
+	op.cancel(task.ErrLockLost)
+	return true
 }
 
 // takeStock looks at what earlier processes left.

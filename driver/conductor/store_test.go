@@ -37,6 +37,9 @@ type breakage struct {
 
 	// reading may break every other call.
 	reading func() error
+
+	// listing is what List waits for; nil for nothing.
+	listing <-chan struct{}
 }
 
 // breaks puts b in place of what went wrong in s so far.
@@ -112,6 +115,12 @@ func (s *store) Delete(ctx context.Context, uuid string, revision uint64) error 
 func (s *store) List(ctx context.Context) iter.Seq2[*task.Record, error] {
 	if err := s.read(); err != nil {
 		return func(yield func(*task.Record, error) bool) { yield(nil, err) }
+	}
+	s.mu.Lock()
+	listing := s.listing
+	s.mu.Unlock()
+	if listing != nil {
+		<-listing
 	}
 	return s.backing().List(ctx)
 }
