@@ -123,7 +123,7 @@ func (c *Conductor) ring(ctx context.Context, uuid string) {
 	t, err := c.manager.TryAcquire(ctx, uuid, "time-out")
 	switch {
 	case errors.Is(err, task.ErrNodeNotFound):
-		c.takeUnsaved(&task.Node{UUID: uuid})
+		c.forgetFailure(uuid)
 		return
 	case errors.Is(err, task.ErrNodeLocked):
 		c.alarms.set(uuid, time.Now().Add(lockRetry))
@@ -142,7 +142,7 @@ func (c *Conductor) ring(ctx context.Context, uuid string) {
 // task is locked.
 func (c *Conductor) onAlarm(ctx context.Context, t *task.Task) error {
 	n := t.Node
-	why := c.takeUnsaved(n)
+	why := c.unsavedFailure(n)
 	switch {
 	case why != nil:
 	case n.ProvisionState.Working():

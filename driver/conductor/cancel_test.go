@@ -199,6 +199,26 @@ func TestAbortEdges(t *testing.T) {
 			require.ErrorIs(t, r.conductor.Abort(ctx, "n2"), task.ErrNodeNotFound)
 		})
 	})
+	t.Run("beside another change", func(t *testing.T) { // which it waits for
+		in(t, task.DeployWait, func(t *testing.T, r *rig) {
+			ctx := t.Context()
+			release, updated, aborted := make(chan error), make(chan error, 1), make(chan error, 1)
+			go func() {
+				updated <- r.conductor.Update(ctx, n1, func(t *task.Task) error {
+					t.Node.Extra["note"] = "kept"
+					return <-release
+				})
+			}()
+			synctest.Wait()
+			go func() { aborted <- r.conductor.Abort(ctx, n1) }()
+			synctest.Wait()
+			release <- nil
+			require.NoError(t, <-updated)
+			require.NoError(t, <-aborted)
+			r.requireState(task.DeployFail)
+			require.Equal(t, "kept", r.node().Extra["note"])
+		})
+	})
 	t.Run("patience", func(t *testing.T) { // the driver does not let go
 		in(t, task.Available, func(t *testing.T, r *rig) {
 			ctx := t.Context()

@@ -173,6 +173,22 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// TestTimeoutWhileLocked ends a wait soon after whoever works on the node is done.
+func TestTimeoutWhileLocked(t *testing.T) {
+	in(t, task.CleanWait, func(t *testing.T, r *rig) {
+		release, updated := make(chan error), make(chan error)
+		go func() {
+			updated <- r.conductor.Update(t.Context(), n1, func(*task.Task) error { return <-release })
+		}()
+		time.Sleep(40*time.Minute + 7*time.Second)
+		r.requireState(task.CleanWait)
+		release <- nil
+		require.NoError(t, <-updated)
+		time.Sleep(5 * time.Second)
+		r.requireState(task.CleanFail)
+	})
+}
+
 // TestTimeoutsSettable has the times of the Config, and another process count
 // from the same start.
 func TestTimeoutsSettable(t *testing.T) {

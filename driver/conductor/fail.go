@@ -78,23 +78,23 @@ func (c *Conductor) failLater(n *task.Node, why error) {
 	c.alarms.set(n.UUID, time.Now().Add(lockRetry))
 }
 
-func (c *Conductor) hasUnsaved(uuid string) bool {
+// unsavedFailure returns the failure of the work that the node is in, nil for
+// none. One of earlier work counts no more.
+func (c *Conductor) unsavedFailure(n *task.Node) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, ok := c.unsaved[uuid]
-	return ok
-}
-
-// takeUnsaved returns the failure of the work that the node is in, nil for none.
-func (c *Conductor) takeUnsaved(n *task.Node) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f := c.unsaved[n.UUID]
-	delete(c.unsaved, n.UUID)
-	if f.why == nil || !f.since.Equal(n.ProvisionUpdatedAt) {
+	f, ok := c.unsaved[n.UUID]
+	if ok && !f.since.Equal(n.ProvisionUpdatedAt) {
+		delete(c.unsaved, n.UUID)
 		return nil
 	}
 	return f.why
+}
+
+func (c *Conductor) forgetFailure(uuid string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.unsaved, uuid)
 }
 
 // interrupted is why work ended whose node's lock is free although some process

@@ -145,7 +145,7 @@ func (c *Conductor) beat(ctx context.Context, uuid string, h beat) {
 // not take that; the task is locked.
 func (c *Conductor) onBeat(ctx context.Context, t *task.Task, h deploy.Heartbeat) error {
 	n := t.Node
-	if why := c.takeUnsaved(n); why != nil {
+	if why := c.unsavedFailure(n); why != nil {
 		return c.fail(ctx, t, task.EventFail, why)
 	}
 	state := n.ProvisionState

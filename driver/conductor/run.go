@@ -201,7 +201,7 @@ func (c *Conductor) sweep(ctx context.Context) error {
 			delete(old, n.UUID)
 		}
 		switch {
-		case c.hasUnsaved(n.UUID): // its alarm is set
+		case c.unsavedFailure(n) != nil: // its alarm is set
 		case n.ProvisionState.Waiting():
 			c.alarms.set(n.UUID, n.ProvisionUpdatedAt.Add(c.allowed(n)))
 			c.followEvidence(n.UUID)

@@ -175,6 +175,7 @@ func (c *Conductor) saveState(ctx context.Context, t *task.Task, was task.Node) 
 		n.ProvisionState, n.TargetProvisionState, n.ProvisionUpdatedAt = was.ProvisionState, was.TargetProvisionState, was.ProvisionUpdatedAt
 		return err
 	}
+	c.forgetFailure(n.UUID)
 	c.events.publish(Event{Kind: StateChange, Node: n.UUID, Name: n.Name, From: was.ProvisionState, State: n.ProvisionState, Error: n.LastError})
 	if n.ProvisionState.Waiting() {
 		c.alarms.set(n.UUID, n.ProvisionUpdatedAt.Add(c.allowed(n)))
