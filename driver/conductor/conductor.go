@@ -57,6 +57,7 @@ type Conductor struct {
 	manager *task.Manager
 	log     *slog.Logger
 	slots   *semaphore.Weighted // bounds what callers run
+	taking  *semaphore.Weighted // one for each lock that is being taken, all for looking which ones are stale
 	events  *eventLog
 
 	mu      sync.Mutex
@@ -115,7 +116,8 @@ func New(c Config) (*Conductor, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	con := &Conductor{
-		cfg: c, log: c.Logger, slots: semaphore.NewWeighted(int64(c.MaxActive)), events: newEventLog(c.History),
+		cfg: c, log: c.Logger, events: newEventLog(c.History),
+		slots: semaphore.NewWeighted(int64(c.MaxActive)), taking: semaphore.NewWeighted(allLocks),
 		active: map[string]*operation{}, trails: map[string]*trail{}, unsaved: map[string]failure{},
 	}
 	con.beats.init()

@@ -178,7 +178,12 @@ func (c *Conductor) endLost(ctx context.Context, uuid string) bool {
 
 // takeStock looks at what earlier processes left.
 func (c *Conductor) takeStock(ctx context.Context) error {
-	if _, err := c.manager.ReleaseStale(ctx); err != nil {
+	if err := c.taking.Acquire(ctx, allLocks); err != nil {
+		return err
+	}
+	_, err := c.manager.ReleaseStale(ctx)
+	c.taking.Release(allLocks)
+	if err != nil {
 		return err
 	}
 	return c.sweep(ctx)

@@ -32,6 +32,43 @@ func TestRunStartsFailing(t *testing.T) {
 	})
 }
 
+// TestRunStartsLate lets Run begin while a call has just got its lock, which
+// looks like one that an earlier process left.
+func TestRunStartsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, task.Available)
+		r.make(r.host, conductor.Config{})
+		release := make(chan struct{})
+		r.store.breaks(breakage{after: func(n int, _ *task.Record) error {
+			if n == 1 {
+				<-release
+			}
+			return nil
+		}})
+		ended := make(chan error)
+		go func() { ended <- r.conductor.Deploy(t.Context(), n1) }()
+		synctest.Wait()
+		r.run(r.host)
+		close(release)
+		require.NoError(t, <-ended)
+		r.requireState(task.DeployWait)
+
+		release = make(chan struct{}) // whoever gives up waiting for that leaves in time
+		r.stop()
+		r.make(r.host, conductor.Config{})
+		r.store.breaks(breakage{before: func(int, *task.Record) error { <-release; return nil }})
+		go func() { ended <- r.conductor.TearDown(t.Context(), n1) }()
+		synctest.Wait()
+		r.run(r.host)
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errBroken)
+		defer cancel()
+		require.ErrorIs(t, r.conductor.Manage(ctx, n1), errBroken)
+		r.stop()
+		close(release)
+		require.NoError(t, <-ended)
+	})
+}
+
 // TestRunTakesStock finds nodes in every state as a process left them: it fails
 // work that nobody does, lets waits go on, and leaves all others alone.
 func TestRunTakesStock(t *testing.T) {
