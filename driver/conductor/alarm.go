@@ -120,7 +120,7 @@ func (c *Conductor) allowed(n *task.Node) time.Duration {
 // ring acts on a node's alarm. It leaves a node alone that somebody works on: a
 // later alarm looks again.
 func (c *Conductor) ring(ctx context.Context, uuid string) {
-	t, err := c.take(ctx, uuid, func() (*task.Task, error) { return c.manager.TryAcquire(ctx, uuid, "time-out") })
+	t, err := c.manager.TryAcquire(ctx, uuid, "time-out")
 	switch {
 	case errors.Is(err, task.ErrNodeNotFound):
 		c.forgetFailure(uuid)

@@ -57,7 +57,6 @@ type Conductor struct {
 	manager *task.Manager
 	log     *slog.Logger
 	slots   *semaphore.Weighted // bounds what callers run
-	taking  *semaphore.Weighted // one for each lock that is being taken, all for looking which ones are stale
 	events  *eventLog
 
 	mu      sync.Mutex
@@ -117,7 +116,7 @@ func New(c Config) (*Conductor, error) {
 	}
 	con := &Conductor{
 		cfg: c, log: c.Logger, events: newEventLog(c.History),
-		slots: semaphore.NewWeighted(int64(c.MaxActive)), taking: semaphore.NewWeighted(allLocks),
+		slots:  semaphore.NewWeighted(int64(c.MaxActive)),
 		active: map[string]*operation{}, trails: map[string]*trail{}, unsaved: map[string]failure{},
 	}
 	con.beats.init()

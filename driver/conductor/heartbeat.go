@@ -125,7 +125,7 @@ func (c *Conductor) beat(ctx context.Context, uuid string, h beat) {
 		}
 		return
 	}
-	t, err := c.take(ctx, uuid, func() (*task.Task, error) { return c.manager.TryAcquire(ctx, uuid, "heartbeat") })
+	t, err := c.manager.TryAcquire(ctx, uuid, "heartbeat")
 	switch {
 	case errors.Is(err, task.ErrNodeNotFound), errors.Is(err, task.ErrInvalidParameter): // of its driver
 		c.log.Warn("heartbeat not acted on", "node", uuid, "error", err)

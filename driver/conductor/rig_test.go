@@ -260,24 +260,23 @@ var (
 // fake, which records nothing.
 func (r *rig) drivers() {
 	steps := map[deploy.Kind][]deploy.Step{deploy.DeploySteps: {firmware, write, instance}, deploy.CleanSteps: {metadata, erase, burnIn}}
-	quiet := drivertest.RamdiskDeploy{StepLists: steps}
-	core := quiet.CoreDeploy
-	core.Calls = r.calls
-	core.ValidateFunc = r.hook("deploy.Validate", quiet.Validate)
-	core.PrepareFunc = r.hook("deploy.Prepare", quiet.Prepare)
-	core.CleanUpFunc = r.hook("deploy.CleanUp", quiet.CleanUp)
-	core.TakeOverFunc = r.hook("deploy.TakeOver", quiet.TakeOver)
-	core.TearDownFunc = r.answer("deploy.TearDown", func(ctx context.Context, t *task.Task) (task.State, error) {
-		if err := driver.SetPower(ctx, t, driver.PowerOff); err != nil {
-			return "", err
-		}
-		return quiet.TearDown(ctx, t)
-	})
-	plain := core
-	plain.DeployFunc = r.answer("deploy.Deploy", r.runs(quiet.CoreDeploy.Deploy))
-	core.DeployFunc = r.answer("deploy.Deploy", r.runs(quiet.Deploy))
-	r.plain = &plain
-	r.deploy = &drivertest.RamdiskDeploy{CoreDeploy: core, StepLists: steps}
+	quiet := &drivertest.RamdiskDeploy{StepLists: steps}
+	r.plain = &drivertest.Deploy{DeployFunc: r.answer("deploy.Deploy", r.runs(quiet.CoreDeploy.Deploy))}
+	r.deploy = &drivertest.RamdiskDeploy{StepLists: steps}
+	r.deploy.DeployFunc = r.answer("deploy.Deploy", r.runs(quiet.Deploy))
+	for _, d := range []*drivertest.Deploy{r.plain, &r.deploy.CoreDeploy} {
+		d.Calls = r.calls
+		d.ValidateFunc = r.hook("deploy.Validate", quiet.Validate)
+		d.PrepareFunc = r.hook("deploy.Prepare", quiet.Prepare)
+		d.CleanUpFunc = r.hook("deploy.CleanUp", quiet.CleanUp)
+		d.TakeOverFunc = r.hook("deploy.TakeOver", quiet.TakeOver)
+		d.TearDownFunc = r.answer("deploy.TearDown", func(ctx context.Context, t *task.Task) (task.State, error) {
+			if err := driver.SetPower(ctx, t, driver.PowerOff); err != nil {
+				return "", err
+			}
+			return quiet.TearDown(ctx, t)
+		})
+	}
 	r.deploy.PrepareCleaningFunc = r.answer("deploy.PrepareCleaning", r.runs(quiet.PrepareCleaning))
 	r.deploy.TearDownCleaningFunc = r.hook("deploy.TearDownCleaning", r.halts(quiet.TearDownCleaning))
 	r.deploy.HeartbeatFunc = func(ctx context.Context, t *task.Task, h deploy.Heartbeat) (task.State, error) {

@@ -178,12 +178,7 @@ func (c *Conductor) endLost(ctx context.Context, uuid string) bool {
 
 // takeStock looks at what earlier processes left.
 func (c *Conductor) takeStock(ctx context.Context) error {
-	if err := c.taking.Acquire(ctx, allLocks); err != nil {
-		return err
-	}
-	_, err := c.manager.ReleaseStale(ctx)
-	c.taking.Release(allLocks)
-	if err != nil {
+	if _, err := c.manager.ReleaseStale(ctx); err != nil {
 		return err
 	}
 	return c.sweep(ctx)

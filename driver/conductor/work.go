@@ -45,24 +45,11 @@ func (c *Conductor) work(ctx context.Context, id, purpose string, f workFunc) er
 
 // workNow is work that waits for the lock only.
 func (c *Conductor) workNow(ctx context.Context, id, purpose string, f workFunc) error {
-	t, err := c.take(ctx, id, func() (*task.Task, error) { return c.manager.Acquire(ctx, id, task.Exclusive, purpose) })
+	t, err := c.manager.Acquire(ctx, id, task.Exclusive, purpose)
 	if err != nil {
 		return err
 	}
 	return c.run(ctx, t, f)
-}
-
-// allLocks are more than can be taken at once.
-const allLocks = 1 << 40
-
-// take has a lock taken, but not while Run looks which locks of this host are
-// stale: one that is in the store and not yet in our hands would look so.
-func (c *Conductor) take(ctx context.Context, id string, acquire func() (*task.Task, error)) (*task.Task, error) {
-	if err := c.taking.Acquire(ctx, 1); err != nil {
-		return nil, &task.Error{Op: "conductor.work", Node: id, Err: context.Cause(ctx)}
-	}
-	defer c.taking.Release(1)
-	return acquire()
 }
 
 // run is work on a task that is locked already; it releases t.
