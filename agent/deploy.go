@@ -115,7 +115,8 @@ func (d *Deploy) CheckSiblings(c *driver.Driver) error {
 }
 
 // Stages implements [task.Stager]: those of the boot interface, then the
-// ramdisk's, then the image's unless the node is cleaned.
+// ramdisk's, then the image's unless the node is cleaned. A stock agent does not
+// tell how many bytes it has written; its next stage comes when all are.
 func (d *Deploy) Stages(t *task.Task) []string {
 	var stages []string
 	if s, ok := task.As[task.Stager](driver.Of(t).Boot); ok {
@@ -125,7 +126,10 @@ func (d *Deploy) Stages(t *task.Task) []string {
 	if s := t.Node.ProvisionState; s == task.Cleaning || s == task.CleanWait {
 		return stages
 	}
-	return append(stages, StageImage)
+	if d.servesImage(t.Node) {
+		stages = append(stages, StageImage)
+	}
+	return append(stages, StageWritten)
 }
 
 // Prepare implements [deploy.DeployInterface]. It decides where the ramdisk

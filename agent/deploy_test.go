@@ -273,9 +273,9 @@ func (stagedBoot) Stages(*task.Task) []string { return []string{boot.StageDHCP, 
 func TestStages(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	require.Equal(t, []string{agent.StageLookup, agent.StageHeartbeat, agent.StageImage}, s.deploy.Stages(s.Task))
+	require.Equal(t, []string{agent.StageLookup, agent.StageHeartbeat, agent.StageWritten}, s.deploy.Stages(s.Task))
 	s.Driver = &driver.Driver{Boot: stagedBoot{}}
-	require.Equal(t, []string{boot.StageDHCP, boot.StageKernel, agent.StageLookup, agent.StageHeartbeat, agent.StageImage}, s.deploy.Stages(s.Task))
+	require.Equal(t, []string{boot.StageDHCP, boot.StageKernel, agent.StageLookup, agent.StageHeartbeat, agent.StageWritten}, s.deploy.Stages(s.Task))
 	for _, state := range []task.State{task.Cleaning, task.CleanWait} {
 		s.Node.ProvisionState = state
 		require.Equal(t, []string{boot.StageDHCP, boot.StageKernel, agent.StageLookup, agent.StageHeartbeat}, s.deploy.Stages(s.Task))

@@ -116,17 +116,22 @@ func (d *Deploy) prepareImage(ctx context.Context, t *task.Task) error {
 		return fail(err, d.sourceRemedy())
 	}
 	// The name of an earlier call stays: a ramdisk may be reading.
-	base := d.cfg.TreeURL + "/"
-	name, ok := strings.CutPrefix(n.InstanceInfo.Text(imageKey), base)
-	if !ok || !strings.HasPrefix(name, imagePrefix+n.UUID+"/") {
+	name := strings.TrimPrefix(n.InstanceInfo.Text(imageKey), d.cfg.TreeURL+"/")
+	if !d.servesImage(n) {
 		name = imagePrefix + n.UUID + "/" + artifact.Unguessable()
 	}
 	a.Name, a.Stage, a.Label = name, StageImage, imageID(p.Source)
 	if err := d.cfg.Tree.Replace(ctx, imageOwner(n), a); err != nil {
 		return fail(err, "")
 	}
-	n.InstanceInfo[imageKey] = base + name
+	n.InstanceInfo[imageKey] = d.cfg.TreeURL + "/" + name
 	return nil
+}
+
+// servesImage says whether the node's ramdisk is told to fetch the image from the
+// tree.
+func (d *Deploy) servesImage(n *task.Node) bool {
+	return strings.HasPrefix(n.InstanceInfo.Text(imageKey), d.cfg.TreeURL+"/"+imagePrefix+n.UUID+"/")
 }
 
 // withdrawImage ends what prepareImage began.

@@ -159,6 +159,7 @@ func TestPrepareServesFile(t *testing.T) {
 	require.Equal(t, "the image", content)
 	require.Equal(t, n.UUID, seen[0].Node)
 	require.Equal(t, agent.StageImage, seen[0].Stage)
+	require.Equal(t, []string{agent.StageImage, agent.StageWritten}, s.deploy.Stages(s.Task)[2:])
 
 	require.NoError(t, s.deploy.Prepare(t.Context(), s.Task))
 	require.Equal(t, first, n.InstanceInfo["image_url"], "a ramdisk may be reading")

@@ -135,7 +135,7 @@ func (d *Deploy) progress(ctx context.Context, t *task.Task, step deploy.Step) (
 		if done, total, ok := res.Progress(); ok {
 			stage := StageHeartbeat
 			if step.Name == writeImage {
-				stage = StageImage
+				stage = StageWritten
 			}
 			t.Observe(task.Evidence{Stage: stage, Done: done, Total: total})
 		}

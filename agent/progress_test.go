@@ -83,7 +83,7 @@ func TestHeartbeatOfCommand(t *testing.T) {
 	}{
 		"running": {nil, "", true, nil, nil},
 		"running with progress": {map[string]any{"command_result": map[string]any{"progress": map[string]any{"done": 5, "total": 9}}},
-			"", true, nil, []task.Evidence{{Stage: agent.StageImage, Done: 5, Total: 9}}},
+			"", true, nil, []task.Evidence{{Stage: agent.StageWritten, Done: 5, Total: 9}}},
 		"running with nonsense": {map[string]any{"command_result": map[string]any{"progress": map[string]any{"done": -5, "total": 9}}}, "", true, nil, nil},
 		"succeeded":             {map[string]any{"command_status": "SUCCEEDED", "command_result": map[string]any{"deploy_result": nil}}, "", false, nil, nil},
 		"failed": {failed(map[string]any{"type": "ImageChecksumError", "code": 500, "message": "Error verifying image checksum", "details": "they differ"}),
