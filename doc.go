@@ -15,7 +15,9 @@
 // # Implementations
 //
 //   - package ipxe: boots machines through iPXE over HTTP
-//   - package boot/artifact: what machines fetch, served over HTTP
+//   - package boot/artifact: what machines fetch
+//   - package boot/imagecache: downloads kept once for all nodes
+//   - package boot/dhcp: what DHCP tells firmware
 //   - package agent: deploys with ironic-python-agent's protocol, conductor side
 //   - package agent/ramdisk: the ramdisk's side of the same protocol
 //   - package driver/sim: simulated machines to try all of it on
