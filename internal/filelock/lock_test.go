@@ -38,10 +38,10 @@ func TestFolder(t *testing.T) {
 				if inside.Add(1) != 1 {
 					t.Error("two at once")
 				}
-				if err := os.RemoveAll(name); err != nil {
+				inside.Add(-1)
+				if err := os.RemoveAll(name); err != nil { // from here on the next one may be inside
 					t.Error(err)
 				}
-				inside.Add(-1)
 				unlock()
 			}
 		})

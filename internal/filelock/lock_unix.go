@@ -12,8 +12,8 @@ import (
 )
 
 // Folder makes a folder that all may read, if need be, and locks it. Whoever
-// holds the lock may remove the folder; the next one makes it anew. It waits in
-// short naps until ctx ends.
+// holds the lock may remove the folder, as the last thing: the next one makes it
+// anew, and has the lock of that. It waits in short naps until ctx ends.
 func Folder(ctx context.Context, name string) (unlock func(), err error) {
 	for nap := time.Millisecond; ; nap = min(2*nap, 50*time.Millisecond) {
 		if err := context.Cause(ctx); err != nil {
