@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"boot/artifact":     {"task", "boot", "internal/filelock"},
 	"boot/imagecache":   {"task", "boot/artifact", "internal/filelock"},
 	"boot/dhcp":         {"task", "boot"},
+	"boot/netboot":      {"task", "boot", "driver", "boot/artifact", "boot/dhcp", "boot/imagecache"},
 	"deploy":            {"task"},
 	"driver":            {"task", "boot", "deploy"},
 	"driver/conductor":  {"task", "boot", "deploy", "driver"},
@@ -37,7 +38,7 @@ var allowed = map[string][]string{
 	"driver/sim/fetch":  {},
 	"driver/sim":        {"task", "boot", "deploy", "driver", "driver/sim/ipxe", "driver/sim/fetch", "agent/ramdisk"},
 	"internal/filelock": {},
-	"ipxe":              {"task", "boot", "driver", "boot/artifact"},
+	"ipxe":              {"task", "boot", "boot/artifact", "boot/dhcp", "boot/netboot"},
 	"agent":             {"task", "boot", "deploy", "driver", "boot/artifact"},
 	"agent/ramdisk":     {"task"},
 }

@@ -42,10 +42,17 @@ type BootModeSetter interface {
 	BootMode(ctx context.Context, t *task.Task) (task.BootMode, error)
 }
 
+// BootParameters are what [SetBootDevice] reads from a node. Boot implementations
+// embed them in their own parameters.
+type BootParameters struct {
+	ForcePersistent string `driver_info:"force_persistent_boot_device" default:"Default" choices:"Default,Always,Never" help:"whether boot devices are set for every boot: as needed, always, or never, for BMCs that cannot do one of the two"`
+}
+
 // SetBootDevice tells t's BMC what to boot from. On a driver without management
 // it does nothing: such a machine has its boot order set by hand. Of the devices
 // given, the first that is supported is used; where none is, the interface
-// refuses the first. Without any device it is task.ErrMissingParameter.
+// refuses the first. Without any device it is task.ErrMissingParameter. The
+// node's own [BootParameters] go before persistent.
 func SetBootDevice(ctx context.Context, t *task.Task, persistent bool, devices ...boot.Device) error {
 	if len(devices) == 0 {
 		return &task.Error{Op: "driver.SetBootDevice", Node: t.Node.String(), Field: "boot_device", Err: task.ErrMissingParameter}
@@ -54,6 +61,16 @@ func SetBootDevice(ctx context.Context, t *task.Task, persistent bool, devices .
 	if d == nil || d.Management == nil {
 		t.Log().Info("boot device left as it is: the driver has no management interface", "wanted", devices)
 		return nil
+	}
+	var p BootParameters
+	if err := t.Node.Decode("driver.SetBootDevice", &p); err != nil {
+		return err
+	}
+	switch p.ForcePersistent {
+	case "Always":
+		persistent = true
+	case "Never":
+		persistent = false
 	}
 	supported := d.Management.SupportedBootDevices(t)
 	device := devices[0]

@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 	for golden, name := range map[string]string{
 		"entry.ipxe":     "boot.ipxe",
 		"files.ipxe":     "pxelinux.cfg/52-54-00-aa-bb-cc",
-		"elsewhere.ipxe": "52-54-00-aa-bb-dd.ipxe",
+		"elsewhere.ipxe": "pxelinux.cfg/525400aabbdd",
 	} {
 		got, path := s.script(t, name), filepath.Join("testdata", golden)
 		if *update {

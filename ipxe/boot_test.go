@@ -106,7 +106,7 @@ func TestAnyRegisteredNIC(t *testing.T) {
 		require.Equal(t, sim.Boot, out.Action)
 		require.Contains(t, out.CommandLine+" ", " BOOTIF="+c.bootif+" ")
 	}
-	require.Contains(t, s.tree.Names(tk.Node.UUID), "52-54-00-00-00-02.ipxe")
+	require.Contains(t, s.tree.Names(tk.Node.UUID), "pxelinux.cfg/525400000002")
 	require.NotContains(t, s.tree.Names(tk.Node.UUID), "pxelinux.cfg/52-54-00-00-00-01")
 
 	tk.Ports = tk.Ports[1:2]
@@ -127,6 +127,21 @@ func TestNoScript(t *testing.T) {
 			require.Equal(t, "5s", m.slept.String())
 		}
 	}
+}
+
+// TestServerAway has the server come back while a machine looks for its script.
+func TestServerAway(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	tk := s.task(t, "n1")
+	require.NoError(t, s.boot.PrepareRamdisk(t.Context(), tk, nil))
+	m := &machine{nics: []string{tk.Ports[0].Address, "52:54:00:00:00:99"}, away: 2 * 4} // three scripts and the look, twice
+	require.Equal(t, sim.Boot, s.run(t, m).Action)
+	require.Equal(t, "3s", m.slept.String())
+
+	m = &machine{nics: []string{tk.Ports[0].Address}, away: 1 << 20}
+	require.Equal(t, sim.Exit, s.run(t, m).Action, "an instance on the disk may be all that is wanted")
+	require.Equal(t, "50s", m.slept.String(), "1 to 9 s between ten attempts, 5 s at the end")
 }
 
 func TestGivesUp(t *testing.T) {
@@ -183,10 +198,10 @@ func TestReservedOwner(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	tk := s.task(t, "n1")
-	tk.Node.UUID = "ipxe"
+	tk.Node.UUID = "netboot"
 	require.ErrorContains(t, s.boot.PrepareRamdisk(t.Context(), tk, nil), "uuid")
 	require.NoError(t, s.boot.CleanUpRamdisk(t.Context(), tk))
-	require.Equal(t, []string{"boot.ipxe"}, s.tree.Names("ipxe"))
+	require.Equal(t, []string{"boot.ipxe"}, s.tree.Names("netboot/ipxe"))
 }
 
 func TestSharedLockCannotPrepare(t *testing.T) {

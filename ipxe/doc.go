@@ -1,19 +1,20 @@
 // Package ipxe boots machines over the network with iPXE: its [Boot] is a
-// boot.BootInterface for deploy ramdisks and for instances that boot from their
-// own disk afterwards.
+// boot.BootInterface for ramdisks, and for instances from their disk, over the
+// network, or from an iSCSI volume.
 //
 //	tree := new(artifact.Tree)
-//	b, err := ipxe.New(ctx, ipxe.Config{Tree: tree, BaseURL: "http://192.0.2.1:8080/"})
+//	site := netboot.Site{Tree: tree, HTTP: "http://192.0.2.1:8080", TFTP: "192.0.2.1", DHCP: responder}
+//	b, err := ipxe.New(ctx, ipxe.Config{Site: site, LoaderFiles: ipxe.DebianLoaders("/")})
 //	http.Handle("/", tree)
 //
-// # What the site provides
+// # How machines get iPXE
 //
-// Machines load iPXE itself from their ROM, or as undionly.kpxe or ipxe.efi by
-// the site's TFTP or HTTP server. The site's DHCP server names that loader to
-// firmware, and [Boot.EntryURL] as the boot file to iPXE, which it knows by user
-// class "iPXE" (option 77) or by option 175; without that distinction a machine
-// loads iPXE for ever. iPXE of 2014 or later will do; for https it must trust
-// the server's certificate.
+// From the ROM of their NIC; or firmware fetches it, by TFTP or UEFI HTTP boot,
+// as DHCP says. Where the site's DHCP server is set up by hand, it names a build
+// of iPXE to firmware, and [Boot.EntryURL] as the boot file to iPXE, which it knows
+// by user class "iPXE" (option 77) or by option 175; without that distinction a
+// machine loads iPXE for ever. iPXE of 2014 or later will do; for https it must
+// trust the server's certificate.
 //
 // # What a machine does
 //
@@ -27,9 +28,9 @@
 //
 // # What is refused
 //
-// Stock iPXE is not signed, so there is no secure boot; instances boot
-// whole-disk images from the local disk only. iPXE has no quoting: kernel
-// arguments that it would take for its own commands or settings are refused.
+// Stock iPXE is not signed, so there is no secure boot. iPXE has no quoting:
+// kernel arguments that it would take for its own commands or settings are
+// refused, and so is a volume with a password, which scripts would show.
 //
 // # Errors and concurrency
 //

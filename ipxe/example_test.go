@@ -7,6 +7,7 @@ import (
 
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/boot/artifact"
+	"github.com/ferrule/ferrule/boot/netboot"
 	"github.com/ferrule/ferrule/ipxe"
 	"github.com/ferrule/ferrule/task"
 )
@@ -17,7 +18,7 @@ func Example() {
 	server := httptest.NewServer(tree)
 	defer server.Close()
 
-	b, err := ipxe.New(context.Background(), ipxe.Config{Tree: tree, BaseURL: server.URL})
+	b, err := ipxe.New(context.Background(), ipxe.Config{Site: netboot.Site{Tree: tree, HTTP: server.URL}})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -36,6 +37,6 @@ func Example() {
 	// Output:
 	// <nil>
 	// <nil>
-	// [52-54-00-aa-bb-cc.ipxe pxelinux.cfg/52-54-00-aa-bb-cc]
+	// [pxelinux.cfg/52-54-00-aa-bb-cc pxelinux.cfg/525400aabbcc]
 	// <nil> 0
 }

@@ -3,35 +3,40 @@ package ipxe
 import (
 	"context"
 	"fmt"
-	"net/url"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/boot/artifact"
+	"github.com/ferrule/ferrule/boot/dhcp"
+	"github.com/ferrule/ferrule/boot/netboot"
 	"github.com/ferrule/ferrule/task"
 )
 
-// Config says how a [Boot] works. Tree and BaseURL are required.
+// Config says how a [Boot] works. Of Site, Tree and HTTP or HTTP6 are required;
+// where firmware is to fetch iPXE by TFTP, so are TFTP or TFTP6.
 type Config struct {
-	// Tree is where scripts and images are published.
-	Tree artifact.Publisher
+	netboot.Site
 
-	// BaseURL is the http or https URL at which machines reach Tree, with or
-	// without a slash at its end.
-	BaseURL string
+	// LoaderFiles are builds of iPXE, by the names that Bootfiles use, as
+	// [DebianLoaders] finds them. None: they are files of the site's own servers,
+	// or machines have iPXE in their NICs.
+	LoaderFiles map[string]string
 
-	// ImageDirs are the directories of which nodes' deploy_kernel and
-	// deploy_ramdisk may name files. None: nodes may give http and https URLs
-	// only.
-	ImageDirs artifact.Dirs
+	// Bootfiles name the build for kinds of clients that are to get another one
+	// than [Bootfiles] says, or none, by an empty name.
+	Bootfiles map[dhcp.Client]string
 
-	// KernelArgs are added to the ramdisk's command line, unless the node has
-	// its own. Empty means "nofb nomodeset vga=normal"; one space means none.
-	KernelArgs string
+	// HTTPBoot starts iPXE by UEFI HTTP boot on machines whose management
+	// interface can ask for it.
+	HTTPBoot bool
 
 	// Attempts is how often a machine tries to load kernel and ramdisk before it
 	// switches itself off, with a pause of as many seconds as attempts were made
-	// in between. 0 means 10.
+	// in between. 0 means 10. An instance is tried for ever.
 	Attempts int
 
 	// FetchTimeout ends an attempt in which no byte comes for that long. 0 means
@@ -40,58 +45,57 @@ type Config struct {
 }
 
 const (
-	defaultKernelArgs   = "nofb nomodeset vga=normal"
 	defaultAttempts     = 10
 	defaultFetchTimeout = time.Minute
 )
 
-// Boot boots nodes by iPXE. Use [New].
-type Boot struct {
-	cfg  Config
-	base *url.URL
-	args boot.KernelArgs // of cfg.KernelArgs
+// Bootfiles returns the usual builds of iPXE by kind of client: undionly.kpxe for
+// BIOS, snponly.efi and ipxe-arm64.efi for UEFI.
+func Bootfiles() map[dhcp.Client]string {
+	files := map[dhcp.Client]string{{Arch: dhcp.X8664, Firmware: task.BIOS, Transport: dhcp.TFTP}: "undionly.kpxe"}
+	for _, transport := range []dhcp.Transport{dhcp.TFTP, dhcp.HTTP} {
+		files[dhcp.Client{Arch: dhcp.X8664, Firmware: task.UEFI, Transport: transport}] = "snponly.efi"
+		files[dhcp.Client{Arch: dhcp.ARM64, Firmware: task.UEFI, Transport: transport}] = "ipxe-arm64.efi"
+	}
+	return files
 }
 
-var (
-	_ boot.BootInterface       = (*Boot)(nil)
-	_ boot.Capable             = (*Boot)(nil)
-	_ boot.InspectionValidator = (*Boot)(nil)
-	_ task.Stager              = (*Boot)(nil)
-)
+// DebianLoaders returns the builds of iPXE that Debian's package ipxe has put
+// below root, which is "/" where it is installed: none where it is not.
+func DebianLoaders(root string) map[string]string {
+	found := map[string]string{}
+	for _, name := range []string{"undionly.kpxe", "ipxe.pxe", "snponly.efi", "ipxe.efi", "ipxe-arm64.efi"} {
+		file := filepath.Join(root, "usr/lib/ipxe", name)
+		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
+			found[name] = file
+		}
+	}
+	return found
+}
 
-// entryOwner publishes what is not of one node. No node can have that UUID here.
-const entryOwner = "ipxe"
+// Boot boots nodes by iPXE. Use [New].
+type Boot struct{ *netboot.Boot }
+
+var _ boot.BootInterface = (*Boot)(nil)
 
 const entryName = "boot.ipxe"
 
-// New returns a Boot with the entry script published in c.Tree. The error
-// reports every bad field of c, each an ErrInvalidParameter of package task.
+// New returns a Boot with the entry script and the builds of iPXE published in
+// c.Tree. The error reports every bad field of c, each an ErrInvalidParameter of
+// package task.
 func New(ctx context.Context, c Config) (*Boot, error) {
 	const op = "ipxe.New"
 	var errs []error
 	bad := func(field string, err error, remedy string) {
 		errs = append(errs, &task.Error{Op: op, Field: "Config." + field, Err: err, Remedy: remedy})
 	}
-	if c.Tree == nil {
-		bad("Tree", task.ErrMissingParameter, "give the artifact.Tree or artifact.Folder that is served at BaseURL")
+	if c.HTTP == "" && c.HTTP6 == "" {
+		bad("HTTP", task.ErrMissingParameter, "give the http or https URL at which machines reach the tree")
 	}
-	base, err := artifact.ParseBaseURL(c.BaseURL)
-	if err == nil {
-		err = scriptable(base)
-	}
-	if err != nil {
-		bad("BaseURL", err, "give the http or https URL at which machines reach the tree")
-	}
-	c.ImageDirs, err = c.ImageDirs.Clean()
-	for _, p := range task.Problems(err) {
-		bad("ImageDirs", p, "give absolute paths")
-	}
-	if c.KernelArgs == "" {
-		c.KernelArgs = defaultKernelArgs
-	}
-	args, err := parseArgs(c.KernelArgs)
-	for _, p := range task.Problems(err) {
-		bad("KernelArgs", p, "")
+	for field, base := range map[string]string{"HTTP": c.HTTP, "HTTP6": c.HTTP6} {
+		if err := scriptable(base); err != nil {
+			bad(field, err, "give another URL")
+		}
 	}
 	if c.Attempts < 0 || c.FetchTimeout < 0 || (c.FetchTimeout > 0 && c.FetchTimeout < time.Millisecond) {
 		bad("Attempts and FetchTimeout", fmt.Errorf("%w: %d and %s", task.ErrInvalidParameter, c.Attempts, c.FetchTimeout), "leave them 0, or give a number above 0 and at least 1 ms")
@@ -102,39 +106,56 @@ func New(ctx context.Context, c Config) (*Boot, error) {
 	if c.FetchTimeout == 0 {
 		c.FetchTimeout = defaultFetchTimeout
 	}
-	if err := task.Join(errs...); err != nil {
+	bootfiles := Bootfiles()
+	maps.Copy(bootfiles, c.Bootfiles)
+	maps.DeleteFunc(bootfiles, func(_ dhcp.Client, name string) bool { return name == "" })
+	devices := []boot.Device{boot.PXE}
+	if c.HTTPBoot {
+		devices = []boot.Device{boot.UEFIHTTP, boot.PXE}
+	}
+	r := renderer{attempts: c.Attempts, timeout: c.FetchTimeout}
+	b, err := netboot.New(ctx, op, c.Site, netboot.Family{
+		Name:          "ipxe",
+		Capabilities:  []boot.Capability{boot.RamdiskBoot, boot.InstanceNetboot, boot.ISCSIVolumeBoot},
+		Bootfiles:     bootfiles,
+		LoaderFiles:   c.LoaderFiles,
+		Script:        entryName,
+		Shared:        []artifact.Artifact{{Name: entryName, Data: r.entry(), ContentType: scriptType}},
+		FetchesURLs:   true,
+		Devices:       devices,
+		CheckArgs:     checkArgs,
+		CheckURL:      scriptable,
+		CheckInstance: checkInstance,
+		Render:        r.render,
+	}, errs...)
+	if err != nil {
 		return nil, err
 	}
-	entry := artifact.Artifact{Name: entryName, Data: entryScript(c.FetchTimeout), ContentType: scriptType}
-	if err := c.Tree.Publish(ctx, entryOwner, entry); err != nil {
-		return nil, err
-	}
-	return &Boot{cfg: c, base: base, args: args}, nil
+	return &Boot{Boot: b}, nil
 }
 
-// EntryURL returns the URL that the site's DHCP server hands to iPXE as the boot
-// file. A DHCP answer that has it in its file field, not in option 67, has room
-// for 127 bytes.
-func (b *Boot) EntryURL() string { return b.url(entryName) }
+// EntryURL returns the URL that a site's own DHCP server hands to iPXE as the
+// boot file. A DHCP answer that has it in its file field, not in option 67, has
+// room for 127 bytes.
+func (b *Boot) EntryURL() string { return b.URL(entryName) }
 
-// url returns where the artifact with that name is fetched from. Joining is by
-// path segments: a base URL without a slash at its end keeps its last segment.
-func (b *Boot) url(name ...string) string { return b.base.JoinPath(name...).String() }
-
-// Properties describes the parameters that Boot reads from a node.
-func (b *Boot) Properties() task.Properties { return task.PropertiesOf[parameters]() }
-
-// Capabilities says that Boot boots ramdisks, and no instances over the network.
-func (b *Boot) Capabilities() []boot.Capability { return []boot.Capability{boot.RamdiskBoot} }
-
-// Stages lists what will be seen of t's node on its way to the ramdisk: kernel
-// and ramdisk only where the tree serves them, not from elsewhere.
-func (b *Boot) Stages(t *task.Task) []string {
-	stages := []string{boot.StageScript}
-	for _, image := range []struct{ key, stage string }{{kernelName, boot.StageKernel}, {ramdiskName, boot.StageRamdisk}} {
-		if artifact.IsFile(t.Node.DriverInfo.Text(image.key)) {
-			stages = append(stages, image.stage)
-		}
+// scriptable refuses a URL that a script cannot carry: iPXE has no quoting.
+func scriptable(url string) error {
+	if strings.ContainsAny(url, " \t\r\n\v\f") || strings.Contains(url, "${") {
+		return fmt.Errorf("%w: a URL with a blank or ${, which iPXE does not take as it is", task.ErrInvalidParameter)
 	}
-	return stages
+	return nil
+}
+
+func checkInstance(info task.BootInfo) []netboot.Refusal {
+	var all []netboot.Refusal
+	if info.SecureBoot {
+		all = append(all, netboot.Refusal{Field: "instance_info.capabilities", What: "secure_boot, for iPXE is not signed",
+			Remedy: "use a boot interface with signed loaders (grub, virtual media), or drop secure_boot"})
+	}
+	if info.Trusted {
+		all = append(all, netboot.Refusal{Field: "instance_info.capabilities", What: "trusted_boot, which pxelinux has",
+			Remedy: "use boot interface pxe, or drop trusted_boot"})
+	}
+	return all
 }

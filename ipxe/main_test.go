@@ -21,6 +21,7 @@ import (
 
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/boot/artifact"
+	"github.com/ferrule/ferrule/boot/netboot"
 	"github.com/ferrule/ferrule/driver"
 	sim "github.com/ferrule/ferrule/driver/sim/ipxe"
 	"github.com/ferrule/ferrule/ipxe"
@@ -51,7 +52,7 @@ func newSite(t testing.TB, change ...func(*ipxe.Config)) *site {
 	s := &site{tree: new(artifact.Tree), bmcs: &bmcs{set: map[string]driver.BootSetting{}}, dir: t.TempDir()}
 	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "kernel"), []byte(elf), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "ramdisk"), []byte("RAMDISK"), 0o600))
-	cfg := ipxe.Config{Tree: s.tree, BaseURL: baseURL, ImageDirs: []string{s.dir}}
+	cfg := ipxe.Config{Site: netboot.Site{Tree: s.tree, HTTP: baseURL, ImageDirs: []string{s.dir}}}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -78,7 +79,7 @@ func (s *site) task(t testing.TB, name string) *task.Task {
 func (s *site) published() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	names := s.tree.Names("ipxe")
+	names := s.tree.Names("netboot/ipxe")
 	for _, uuid := range slices.Compact(slices.Sorted(slices.Values(s.nodes))) {
 		names = append(names, s.tree.Names(uuid)...)
 	}
@@ -112,6 +113,7 @@ type machine struct {
 	platform sim.Platform
 	extra    map[string]string // URLs elsewhere
 	down     bool              // kernel and ramdisk cannot be fetched
+	away     int               // that many fetches fail first, but that of the entry script
 
 	printed []string
 	slept   time.Duration
@@ -124,6 +126,10 @@ func (s *site) run(t testing.TB, m *machine) sim.Outcome {
 		Fetch: func(_ context.Context, url string) ([]byte, error) {
 			if data, ok := m.extra[url]; ok {
 				return []byte(data), nil
+			}
+			if m.away > 0 {
+				m.away--
+				return nil, fs.ErrNotExist
 			}
 			if m.down && strings.Contains(url, "/deploy_") {
 				return nil, fs.ErrNotExist

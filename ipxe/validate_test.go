@@ -10,6 +10,7 @@ import (
 
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/boot/artifact"
+	"github.com/ferrule/ferrule/boot/netboot"
 	"github.com/ferrule/ferrule/ipxe"
 	"github.com/ferrule/ferrule/task"
 )
@@ -30,17 +31,17 @@ func fields(t *testing.T, err error) []string {
 
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
-	good := func() ipxe.Config { return ipxe.Config{Tree: new(artifact.Tree), BaseURL: baseURL} }
+	good := func() ipxe.Config { return ipxe.Config{Site: netboot.Site{Tree: new(artifact.Tree), HTTP: baseURL}} }
 	for name, c := range map[string]struct {
 		change func(*ipxe.Config)
 		says   string
 	}{
 		"no tree":           {func(c *ipxe.Config) { c.Tree = nil }, "Config.Tree: missing"},
-		"no URL":            {func(c *ipxe.Config) { c.BaseURL = "" }, "Config.BaseURL: missing"},
-		"tftp":              {func(c *ipxe.Config) { c.BaseURL = "tftp://192.0.2.1/" }, "Config.BaseURL"},
-		"no host":           {func(c *ipxe.Config) { c.BaseURL = "http:///boot" }, "Config.BaseURL"},
-		"a query":           {func(c *ipxe.Config) { c.BaseURL += "?a=b" }, "no query"},
-		"a password":        {func(c *ipxe.Config) { c.BaseURL = "http://u:hunter2@192.0.2.1/" }, "user or password"},
+		"no URL":            {func(c *ipxe.Config) { c.HTTP = "" }, "Config.HTTP: missing"},
+		"tftp":              {func(c *ipxe.Config) { c.HTTP = "tftp://192.0.2.1/" }, "Config.HTTP"},
+		"no host":           {func(c *ipxe.Config) { c.HTTP = "http:///boot" }, "Config.HTTP"},
+		"a query":           {func(c *ipxe.Config) { c.HTTP += "?a=b" }, "no query"},
+		"a password":        {func(c *ipxe.Config) { c.HTTP = "http://u:hunter2@192.0.2.1/" }, "user or password"},
 		"relative image":    {func(c *ipxe.Config) { c.ImageDirs = []string{"images"} }, "absolute paths"},
 		"kernel arguments":  {func(c *ipxe.Config) { c.KernelArgs = "a ${b}" }, "Config.KernelArgs"},
 		"open quote":        {func(c *ipxe.Config) { c.KernelArgs = `a="b` }, "quote without end"},
@@ -54,7 +55,7 @@ func TestNewRefuses(t *testing.T) {
 		require.ErrorContains(t, err, c.says, name)
 		require.NotContains(t, err.Error(), "hunter2")
 	}
-	_, err := ipxe.New(t.Context(), ipxe.Config{Attempts: -1, ImageDirs: []string{"x"}})
+	_, err := ipxe.New(t.Context(), ipxe.Config{Attempts: -1, Site: netboot.Site{ImageDirs: []string{"x"}}})
 	require.Len(t, task.Problems(err), 4, "all at once")
 
 	taken := good()
@@ -63,7 +64,7 @@ func TestNewRefuses(t *testing.T) {
 	require.ErrorIs(t, err, task.ErrExists)
 }
 
-func TestBaseURL(t *testing.T) {
+func TestEntryURL(t *testing.T) {
 	t.Parallel()
 	for base, want := range map[string]string{
 		"http://192.0.2.1":          "http://192.0.2.1/boot.ipxe",
@@ -71,8 +72,9 @@ func TestBaseURL(t *testing.T) {
 		"https://h.example:8/a/b":   "https://h.example:8/a/b/boot.ipxe",
 		"HTTP://h.example/a/b/":     "http://h.example/a/b/boot.ipxe",
 		"http://[2001:db8::1]:80/x": "http://[2001:db8::1]:80/x/boot.ipxe",
+		"http://a/%20b":             "http://a/%20b/boot.ipxe",
 	} {
-		b, err := ipxe.New(t.Context(), ipxe.Config{Tree: new(artifact.Tree), BaseURL: base})
+		b, err := ipxe.New(t.Context(), ipxe.Config{Site: netboot.Site{Tree: new(artifact.Tree), HTTP: base}})
 		require.NoError(t, err, base)
 		require.Equal(t, want, b.EntryURL())
 	}
@@ -89,7 +91,7 @@ func TestValidateReportsAll(t *testing.T) {
 	require.ElementsMatch(t, []string{
 		"uuid", "ports", "driver_info.deploy_kernel", "driver_info.deploy_ramdisk",
 		"driver_info.kernel_append_params", "driver_info.kernel_append_params",
-		"instance_info.capabilities.boot_mode", "instance_info.capabilities", "instance_info.capabilities", "instance_info.image_type",
+		"instance_info.capabilities.boot_mode", "instance_info.capabilities", "instance_info.kernel", "instance_info.ramdisk",
 	}, fields(t, s.boot.Validate(t.Context(), tk)))
 	require.Len(t, fields(t, s.boot.ValidateInspection(t.Context(), tk)), 6, "an inspection has no instance")
 	require.Error(t, s.boot.PrepareRamdisk(t.Context(), tk, boot.Params{"a": "\n"}))
@@ -119,25 +121,41 @@ func TestInstanceRefused(t *testing.T) {
 	s := newSite(t)
 	for name, c := range map[string]struct {
 		info task.Info
-		says string
+		says []string // of the problems, in order
 	}{
-		"secure boot": {task.Info{"capabilities": "secure_boot:true"}, "virtual media"},
-		"netboot":     {task.Info{"capabilities": "boot_option:netboot"}, "boot_option to local"},
-		"partition":   {task.Info{"kernel": "k", "ramdisk": "r"}, "whole-disk image"},
+		"secure boot": {task.Info{"capabilities": "secure_boot:true"}, []string{"virtual media"}},
+		"trusted boot": {task.Info{"capabilities": "trusted_boot:true,boot_option:netboot,boot_mode:bios", "kernel": filepath.Join(s.dir, "kernel"), "ramdisk": filepath.Join(s.dir, "ramdisk")},
+			[]string{"boot interface pxe"}},
+		"no kernel": {task.Info{"capabilities": "boot_option:netboot", "image_type": "partition"},
+			[]string{"instance_info.kernel: missing", "instance_info.ramdisk: missing"}},
+		"no file": {task.Info{"capabilities": "boot_option:netboot", "kernel": filepath.Join(s.dir, "kernel"), "ramdisk": filepath.Join(s.dir, "none")},
+			[]string{"instance_info.ramdisk: invalid"}},
+		"half a volume": {task.Info{"boot_volume": map[string]any{"target_portal": "192.0.2.9:port", "target_lun": 20000}},
+			[]string{"boot_volume.target_iqn: missing", "20000 is not from 0", "no host:port"}},
+		"names": {task.Info{"boot_volume": map[string]any{"target_portal": "192.0.2.9", "target_iqn": "iqn.2001-04.com.example:x y", "initiator_iqn": "me"}},
+			[]string{"target_iqn", "initiator_iqn"}},
+		"a password": {task.Info{"boot_volume": map[string]any{"target_portal": "192.0.2.9", "target_iqn": "iqn.2001-04.com.example:x", "auth_username": "u", "auth_password": "hunter2"}},
+			[]string{"anybody could read"}},
 	} {
-		tk := s.task(t, "n1")
-		tk.Node.InstanceInfo = c.info
-		err := s.boot.Validate(t.Context(), tk)
-		require.ErrorIs(t, err, task.ErrUnsupported, name)
-		require.Len(t, fields(t, err), 1)
-		require.ErrorContains(t, err, c.says)
-		require.NoError(t, s.boot.PrepareRamdisk(t.Context(), tk, nil), "%s: a clean has no use for the instance", name)
-		if name == "netboot" {
-			require.ErrorIs(t, s.boot.PrepareInstance(t.Context(), tk), task.ErrUnsupported)
-			require.Equal(t, boot.PXE, s.bmcs.device(tk).Device, "nothing is half done")
-			continue
-		}
-		require.NoError(t, s.boot.PrepareInstance(t.Context(), tk))
+		t.Run(name, func(t *testing.T) {
+			tk := s.task(t, "n1")
+			tk.Node.InstanceInfo, tk.Node.Properties = c.info, nil
+			err := s.boot.Validate(t.Context(), tk)
+			require.Len(t, fields(t, err), len(c.says))
+			for _, says := range c.says {
+				require.ErrorContains(t, err, says)
+			}
+			require.NotContains(t, err.Error(), "hunter2")
+			require.NoError(t, s.boot.ValidateInspection(t.Context(), tk))
+			require.NoError(t, s.boot.PrepareRamdisk(t.Context(), tk, nil), "a clean has no use for the instance")
+			if name == "secure boot" { // from its disk it starts without us
+				require.NoError(t, s.boot.PrepareInstance(t.Context(), tk))
+				return
+			}
+			require.ErrorIs(t, s.boot.PrepareInstance(t.Context(), tk), task.ErrInvalidParameter)
+			require.Equal(t, boot.PXE, s.bmcs.device(tk).Device)
+			require.Contains(t, s.script(t, "pxelinux.cfg/"+hyphens(tk)), "The ramdisk", "nothing is half done")
+		})
 	}
 }
 
@@ -176,7 +194,7 @@ func TestImageFiles(t *testing.T) {
 
 	without := newSite(t, func(c *ipxe.Config) { c.ImageDirs = nil })
 	err := without.boot.Validate(t.Context(), s.task(t, "n1"))
-	require.ErrorContains(t, err, "files of this host are not served (set it to an http or https URL, or name its directory in ipxe.Config.ImageDirs)")
+	require.ErrorContains(t, err, "files of this host are not served (set it to an http or https URL, or name its directory in Site.ImageDirs)")
 }
 
 // TestImageTurnsAway swaps a published file for a link out of its directory.
@@ -196,7 +214,11 @@ func TestImageTurnsAway(t *testing.T) {
 func TestProperties(t *testing.T) {
 	t.Parallel()
 	p := newSite(t).boot.Properties()
-	require.Equal(t, []string{"driver_info.deploy_kernel", "driver_info.deploy_ramdisk", "driver_info.kernel_append_params", "instance_info.kernel_append_params"}, p.Fields())
+	require.Equal(t, []string{
+		"driver_info.boot_loader", "driver_info.deploy_kernel", "driver_info.deploy_ramdisk", "driver_info.force_persistent_boot_device",
+		"driver_info.kernel_append_params", "driver_info.rescue_kernel", "driver_info.rescue_ramdisk", "instance_info.boot_volume",
+		"instance_info.kernel", "instance_info.kernel_append_params", "instance_info.ramdisk", "properties.cpu_arch",
+	}, p.Fields())
 	require.True(t, p["driver_info.deploy_kernel"].Required)
 	require.False(t, p["driver_info.kernel_append_params"].Required)
 }

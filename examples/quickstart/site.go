@@ -16,6 +16,7 @@ import (
 
 	"github.com/ferrule/ferrule/agent"
 	"github.com/ferrule/ferrule/boot/artifact"
+	"github.com/ferrule/ferrule/boot/netboot"
 	"github.com/ferrule/ferrule/driver"
 	"github.com/ferrule/ferrule/driver/conductor"
 	"github.com/ferrule/ferrule/driver/sim"
@@ -80,7 +81,7 @@ func newSite(ctx context.Context, o options) (s *site, err error) {
 // assemble puts drivers, servers and conductor together: what an embedding
 // program does, with its own power and management in place of the fleet's.
 func (s *site) assemble(ctx context.Context, o options) error {
-	boot, err := ipxe.New(ctx, ipxe.Config{Tree: s.tree, BaseURL: s.base + "/boot/", ImageDirs: []string{s.dir}})
+	boot, err := ipxe.New(ctx, ipxe.Config{Site: netboot.Site{Tree: s.tree, HTTP: s.base + "/boot/", ImageDirs: []string{s.dir}}})
 	if err != nil {
 		return err
 	}
