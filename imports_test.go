@@ -39,6 +39,7 @@ var allowed = map[string][]string{
 	"driver/sim":        {"task", "boot", "deploy", "driver", "driver/sim/ipxe", "driver/sim/fetch", "agent/ramdisk"},
 	"internal/filelock": {},
 	"ipxe":              {"task", "boot", "boot/artifact", "boot/dhcp", "boot/netboot"},
+	"pxe":               {"task", "boot", "boot/artifact", "boot/dhcp", "boot/netboot"},
 	"agent":             {"task", "boot", "deploy", "driver", "boot/artifact"},
 	"agent/ramdisk":     {"task"},
 }

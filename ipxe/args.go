@@ -12,15 +12,6 @@ import (
 // iPXE uses for the end; a BIOS build of it cuts the rest off and says nothing.
 const maxCommandLine = 2046
 
-// parseArgs reads a command line that an iPXE script can carry.
-func parseArgs(line string) (boot.KernelArgs, error) {
-	args, err := boot.ParseKernelArgs(line)
-	if err != nil {
-		return nil, err
-	}
-	return args, checkArgs(args)
-}
-
 // checkArgs reports the arguments that iPXE would not hand over as they are. It
 // splits a line into words at blanks, and knows no quotes: a word may be one of
 // its own, settings are expanded inside words, and words are joined again by one
