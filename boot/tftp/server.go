@@ -58,6 +58,8 @@ type Server struct {
 	// Logger is told of each transfer's end at level Info, of refused requests
 	// at Debug, and at Warn of files that could not be read. Nil discards.
 	Logger *slog.Logger
+
+	portable bool // for tests: do without what the system has to offer
 }
 
 // ListenAndServe is [Server.Serve] on a UDP address such as ":69" or
@@ -83,12 +85,12 @@ func (s *Server) ListenAndServe(ctx context.Context, addr string) error {
 // SinglePort is taken for granted, and the addresses that it gives must be
 // *net.UDPAddr.
 func (s *Server) Serve(ctx context.Context, conn net.PacketConn) error {
-	v, err := newService(s, conn)
+	p, err := s.newPorts(conn)
 	if err != nil {
 		return fmt.Errorf("tftp: %w", err)
 	}
-	defer func() { _ = conn.SetDeadline(time.Time{}) }()
-	if err := v.serve(ctx); err != nil {
+	defer p.close()
+	if err := newService(s, p).run(ctx); err != nil {
 		return fmt.Errorf("tftp: %w", err)
 	}
 	return context.Cause(ctx)

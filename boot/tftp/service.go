@@ -3,105 +3,124 @@ package tftp
 import (
 	"container/list"
 	"context"
-	"errors"
 	"log/slog"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
 )
 
-// transferPorts is how many sockets the transfers share.
-const transferPorts = 2
+const (
+	memory = 256 << 10 // that files are read into
+	atOnce = 64 << 10  // bytes of one file
+)
 
-// A service is one call of Serve.
+// A service is one call of Serve. One goroutine does all but opening files: the
+// packets of lock-step clients are many and small, and handing them from one
+// goroutine to another would cost as much as they do.
 type service struct {
 	*Server
-	logger *slog.Logger
-	listen *loop   // takes requests
-	loops  []*loop // carry transfers; just listen with SinglePort
-	wg     sync.WaitGroup
-
-	mu        sync.Mutex // over what follows
-	next      int        // loop
+	logger    *slog.Logger
+	ports     ports
 	sessions  map[netip.AddrPort]*session
 	perClient map[netip.Addr]int
-	idle      list.List // sessions that may be dropped for others, oldest first
+	idle      list.List // of *session: who may be dropped for others, oldest first
+	lastPort  int
+	next      time.Time // no session is due earlier; zero without any
+	buf       []byte
+	used      int // of buf, until the ports are flushed
+
+	opening sync.WaitGroup
+	mu      sync.Mutex // over results
+	results []result
 }
 
-func newService(s *Server, conn net.PacketConn) (*service, error) {
-	v := &service{Server: s, logger: s.log(), sessions: map[netip.AddrPort]*session{}, perClient: map[netip.Addr]int{}}
-	p, err := newPort(conn)
-	if err != nil {
-		return nil, err
-	}
-	v.listen = newLoop(v, p)
-	udp, ok := conn.(*net.UDPConn)
-	if s.SinglePort || !ok {
-		v.loops = []*loop{v.listen}
-		return v, nil
-	}
-	for range transferPorts {
-		l, err := v.transferLoop(udp)
+// A result is what became of opening a session's file.
+type result struct {
+	se  *session
+	err error // a *refusal
+}
+
+func newService(s *Server, p ports) *service {
+	return &service{Server: s, logger: s.log(), ports: p, sessions: map[netip.AddrPort]*session{},
+		perClient: map[netip.Addr]int{}, buf: make([]byte, memory)}
+}
+
+// run serves until ctx ends, or a socket fails.
+func (v *service) run(ctx context.Context) error {
+	end := make(chan struct{})
+	v.opening.Go(func() {
+		select {
+		case <-ctx.Done():
+			v.ports.wake()
+		case <-end:
+		}
+	})
+	defer v.stop()
+	defer close(end)
+	for {
+		now := time.Now()
+		if !v.next.IsZero() && !now.Before(v.next) {
+			v.expire(now)
+		}
+		v.takeResults(now)
+		v.flush()
+		if ctx.Err() != nil {
+			return nil
+		}
+		got, err := v.ports.receive(v.next)
 		if err != nil {
-			v.closePorts()
-			return nil, err
+			return err
 		}
-		v.loops = append(v.loops, l)
-	}
-	return v, nil
-}
-
-// transferLoop returns a loop on a port of its own, with the address of conn.
-func (v *service) transferLoop(conn *net.UDPConn) (*loop, error) {
-	local := *conn.LocalAddr().(*net.UDPAddr)
-	local.Port = 0
-	own, err := net.ListenUDP("udp", &local)
-	if err != nil {
-		return nil, err
-	}
-	p, err := newPort(own)
-	if err != nil {
-		own.Close()
-		return nil, err
-	}
-	return newLoop(v, p), nil
-}
-
-// closePorts closes those that are our own.
-func (v *service) closePorts() {
-	for _, l := range v.loops {
-		if l != v.listen {
-			l.port.close()
+		now = time.Now()
+		for _, d := range got {
+			v.handle(d, now)
 		}
 	}
 }
 
-// serve runs until ctx ends, or a socket fails.
-func (v *service) serve(ctx context.Context) error {
-	all := v.loops
-	if v.listen != v.loops[0] {
-		all = append([]*loop{v.listen}, v.loops...)
+// stop tells clients, and closes what is open.
+func (v *service) stop() {
+	v.opening.Wait()
+	v.takeResults(time.Now())
+	for _, se := range v.sessions {
+		if !se.done {
+			v.refuse(se, &refusal{codeUndefined, "server stops"})
+		}
+		se.close()
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	errs := make([]error, len(all))
-	for i, l := range all {
-		v.wg.Go(func() {
-			defer cancel()
-			errs[i] = l.run(ctx)
-		})
+	v.flush()
+}
+
+// handle takes a datagram.
+func (v *service) handle(d datagram, now time.Time) {
+	if d.broadcast {
+		return // RFC 1123, 4.2.3.4
 	}
-	<-ctx.Done()
-	for _, l := range all {
-		l.port.interrupt()
+	op := opcode(d.data)
+	if d.port == 0 && (op == opRead || op == opWrite) {
+		v.request(d, now)
+		return
 	}
-	v.wg.Wait()
-	for _, l := range v.loops {
-		l.stop()
+	se := v.sessions[d.from]
+	switch {
+	case se != nil && (se.opening || d.port != se.port):
+		// Late, for the client's last transfer.
+	case se != nil && op == opAck:
+		v.acknowledge(se, d.data, now)
+	case se != nil && op == opError:
+		v.end(se, "client aborted: "+parseError(d.data))
+	case se != nil, op == opError, len(d.data) < headerSize:
+		// Nothing to be said: an answer to an error could go on for ever.
+	case op == 0 || op > opOptionAck:
+		v.answer(d, &refusal{codeIllegal, "no such operation"})
+	default:
+		v.answer(d, &refusal{codeUnknownTID, "unknown transfer"})
 	}
-	v.closePorts()
-	return errors.Join(errs...)
+}
+
+// answer answers a datagram that is no part of a transfer.
+func (v *service) answer(d datagram, r *refusal) {
+	v.ports.send(&peer{addr: d.from, port: d.port, local: d.local}, r.packet())
 }
 
 // request begins what a datagram asks for.
@@ -117,113 +136,130 @@ func (v *service) request(d datagram, now time.Time) {
 	}
 	switch {
 	case err != nil:
-		v.refuse(d, req.name, err)
+		r := err.(*refusal)
+		v.logger.Debug("refused", "client", d.from, "file", req.name, "reason", r.text)
+		v.answer(d, r)
 	case se != nil:
-		se.name = name
-		v.wg.Go(func() { se.loop.tell(note{se: se, err: v.open(se, req.options)}) })
+		se.name, se.options = name, req.options
+		v.opening.Go(func() {
+			err := v.open(se)
+			v.mu.Lock()
+			v.results = append(v.results, result{se, err})
+			v.mu.Unlock()
+			v.ports.wake()
+		})
 	}
 }
 
-// refuse answers a datagram of the listening socket.
-func (v *service) refuse(d datagram, name string, err error) {
-	r := err.(*refusal)
-	v.logger.Debug("refused", "client", d.from, "file", name, "reason", r.text)
-	v.listen.port.send(&peer{addr: d.from, local: d.local}, r.packet())
-}
-
-// admit makes room for a session and returns it, or none if the request is a
-// repetition of one that is being answered.
-func (v *service) admit(d datagram, now time.Time) (*session, error) {
+// takeResults answers the requests whose files were opened.
+func (v *service) takeResults(now time.Time) {
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	if old := v.sessions[d.from]; old != nil {
-		if old.opening || string(d.data) == old.request && !old.finished && now.Sub(old.began) < v.timeout() {
-			return nil, nil
+	results := v.results
+	v.results = nil
+	v.mu.Unlock()
+	for _, r := range results {
+		se := r.se
+		se.opening = false
+		if r.err != nil {
+			v.refuse(se, r.err.(*refusal))
+			continue
 		}
-		v.drop(old)
+		v.setIdle(se, true)
+		v.send(se, se.begin(v.negotiate(se.options, se.size), se.size, v.retries(), now))
+		se.options = nil
 	}
-	addr := d.from.Addr()
-	if v.perClient[addr] >= v.maxPerClient() && !v.dropIdle(func(se *session) bool { return se.addr.Addr() == addr }) {
-		return nil, &refusal{codeUndefined, "too many transfers of this client"}
-	}
-	if len(v.sessions) >= v.maxTransfers() && !v.dropIdle(func(*session) bool { return true }) {
-		return nil, &refusal{codeUndefined, "server is busy"}
-	}
-	se := &session{peer: peer{addr: d.from, local: d.local}, request: string(d.data), began: now, opening: true, loop: v.loops[v.next%len(v.loops)]}
-	v.next++
-	v.sessions[d.from] = se
-	v.perClient[addr]++
-	return se, nil
 }
 
-// dropIdle drops the oldest idle session that fits; v.mu is held.
-func (v *service) dropIdle(fits func(*session) bool) bool {
-	for e := v.idle.Front(); e != nil; e = e.Next() {
-		if se := e.Value.(*session); fits(se) {
-			v.drop(se)
-			return true
-		}
-	}
-	return false
+// refuse ends a session with an error.
+func (v *service) refuse(se *session, r *refusal) {
+	v.ports.send(&se.peer, r.packet())
+	v.end(se, r.text)
 }
 
-// drop forgets a session and has its loop end it; v.mu is held.
-func (v *service) drop(se *session) {
-	v.remove(se)
-	se.loop.tell(note{se: se, drop: true})
-}
-
-// remove forgets a session; v.mu is held.
-func (v *service) remove(se *session) {
-	if v.sessions[se.addr] != se {
+func (v *service) acknowledge(se *session, data []byte, now time.Time) {
+	number, ok := parseAck(data)
+	if !ok {
 		return
 	}
+	before := se.transfer
+	b := se.acknowledge(number, now)
+	switch {
+	case se.done && !before.done:
+		// The session stays for a while to swallow late packets.
+		se.close()
+		v.setIdle(se, true)
+		v.logger.Info("sent", "client", se.addr, "file", se.name, "bytes", se.size, "took", now.Sub(se.began))
+	case se.answered && !before.answered:
+		v.setIdle(se, false)
+	}
+	v.send(se, b)
+}
+
+// send sends blocks of a session, and sees to its deadline.
+func (v *service) send(se *session, b blocks) {
+	if v.next.IsZero() || se.deadline.Before(v.next) {
+		v.next = se.deadline
+	}
+	if b.first == 0 && b.last == 0 {
+		v.ports.send(&se.peer, se.oack)
+		return
+	}
+	for b.first <= b.last {
+		count := min(b.last-b.first+1, max(atOnce/int64(se.block), 1))
+		data, err := se.read(v.space(int(count)*se.block), b.first, count)
+		if err != nil {
+			v.logger.Warn("cannot read", "client", se.addr, "file", se.name, "err", err)
+			v.refuse(se, &refusal{codeUndefined, "cannot read the file"})
+			return
+		}
+		v.ports.sendBlocks(&se.peer, run{first: uint16(b.first), count: int(count), size: se.block, data: data})
+		b.first += count
+	}
+}
+
+// space returns memory that stays as it is until the ports are flushed.
+func (v *service) space(size int) []byte {
+	if v.used+size > len(v.buf) {
+		v.flush()
+	}
+	v.used += size
+	return v.buf[v.used-size : v.used]
+}
+
+func (v *service) flush() {
+	v.ports.flush()
+	v.used = 0
+}
+
+// expire does what is due.
+func (v *service) expire(now time.Time) {
+	v.next = time.Time{}
+	for _, se := range v.sessions {
+		if se.opening {
+			continue
+		}
+		b, over := se.expire(now)
+		switch {
+		case !over:
+			v.send(se, b)
+		case se.answered && !se.done:
+			v.refuse(se, &refusal{codeUndefined, "no acknowledgement came"})
+		default:
+			v.end(se, "client vanished")
+		}
+	}
+}
+
+// end closes and forgets a session.
+func (v *service) end(se *session, why string) {
 	v.setIdle(se, false)
 	delete(v.sessions, se.addr)
 	addr := se.addr.Addr()
 	if v.perClient[addr]--; v.perClient[addr] == 0 {
 		delete(v.perClient, addr)
 	}
-}
-
-// opened is told that a file is open, whether or not it can be read.
-func (v *service) opened(se *session) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	se.opening = false
-	v.setIdle(se, true)
-}
-
-// answered is told that the client has said something.
-func (v *service) answered(se *session) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.setIdle(se, false)
-}
-
-// finished is told that the client has everything.
-func (v *service) finished(se *session) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	se.finished = true
-	v.setIdle(se, true)
-}
-
-// forget is told that a session has ended.
-func (v *service) forget(se *session) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.remove(se)
-}
-
-// setIdle says whether a session may be dropped for others; v.mu is held.
-func (v *service) setIdle(se *session, idle bool) {
-	switch {
-	case v.sessions[se.addr] != se || idle == (se.idle != nil):
-	case idle:
-		se.idle = v.idle.PushBack(se)
-	default:
-		v.idle.Remove(se.idle)
-		se.idle = nil
+	se.close()
+	if !se.done {
+		v.logger.Info("not sent", "client", se.addr, "file", se.name, "reason", why, "acknowledged", max(se.acked, 0)*int64(se.block))
 	}
 }

@@ -12,28 +12,31 @@ import (
 // A session is a request and the transfer that answers it.
 type session struct {
 	peer
-	name  string // in Files
-	loop  *loop
-	began time.Time
-
-	// Under service.mu.
-	request  string // as it came
-	opening  bool
-	finished bool          // the client has everything
-	idle     *list.Element // in the list of those that may be dropped
-
-	// Of the goroutine that opens, then of the loop.
 	transfer
+	request string // as it came
+	name    string // in Files
+	began   time.Time
+	idle    *list.Element // in service.idle
+
+	// While opening is set all below is a goroutine's that opens the file, and
+	// options too.
+	opening bool
 	options []option
 	file    fs.File // nil once closed
 	reader  io.ReaderAt
 }
 
-// open opens the file of a session.
-func (v *service) open(se *session, options []option) error {
+// repeats reports whether a datagram is the request once more, too soon for the
+// client to have started over.
+func (se *session) repeats(d datagram, now time.Time) bool {
+	return !se.done && string(d.data) == se.request && now.Sub(se.began) < se.timeout
+}
+
+// open opens the file of a session. The error is a *refusal.
+func (v *service) open(se *session) error {
 	file, err := v.openFile(se)
 	if err == nil {
-		return v.use(se, file, options)
+		return v.use(se, file)
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -61,12 +64,12 @@ func (v *service) openFile(se *session) (fs.File, error) {
 }
 
 // use takes over an open file, if it can be served.
-func (v *service) use(se *session, file fs.File, options []option) error {
+func (v *service) use(se *session, file fs.File) error {
 	info, err := file.Stat()
 	reader, ok := file.(io.ReaderAt)
 	switch {
 	case err == nil && info.Mode().IsRegular() && ok:
-		se.file, se.reader, se.options, se.size = file, reader, options, info.Size()
+		se.file, se.reader, se.size = file, reader, info.Size()
 		return nil
 	case err == nil && !info.Mode().IsRegular():
 		file.Close()

@@ -26,7 +26,7 @@ type transfer struct {
 	sent     int64 // every block up to this one was sent at least once
 	resumed  int64 // blocks up to this one were sent before the client last fell behind
 	answers  int   // times that the request was answered
-	open     bool  // the client has acknowledged something
+	answered bool  // the client has acknowledged something
 	done     bool  // the client has everything
 	sentAt   time.Time
 	movedAt  time.Time // of the last progress
@@ -59,11 +59,11 @@ func (t *transfer) acknowledge(number uint16, now time.Time) blocks {
 		// Once more what is known. Without windows it is a copy on the network,
 		// and an answer would double everything from here on (RFC 1123, 4.2.3.1).
 		// With windows it says that the next block is missing (RFC 7440).
-		if t.window == 1 || !t.open {
+		if t.window == 1 || !t.answered {
 			return nothing
 		}
 	} else {
-		t.acked, t.movedAt, t.open = block, now, true
+		t.acked, t.movedAt, t.answered = block, now, true
 		if block == t.last {
 			t.done = true
 			t.deadline = now.Add(t.timeout)
@@ -90,7 +90,7 @@ func (t *transfer) expire(now time.Time) (b blocks, over bool) {
 	switch {
 	case now.Before(t.deadline):
 		return nothing, false
-	case t.done, !t.open && t.answers >= firstAnswers, now.Sub(t.movedAt) >= t.patience:
+	case t.done, !t.answered && t.answers >= firstAnswers, now.Sub(t.movedAt) >= t.patience:
 		return nothing, true
 	}
 	return t.resume(now), false
@@ -104,7 +104,7 @@ func (t *transfer) resume(now time.Time) blocks {
 
 // advance sends what follows the last block that the client has.
 func (t *transfer) advance(now time.Time) blocks {
-	if !t.open {
+	if !t.answered {
 		t.answers++
 	}
 	b := blocks{t.acked + 1, t.acked + 1}

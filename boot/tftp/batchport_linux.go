@@ -7,7 +7,6 @@ import (
 	"os"
 	"strconv"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -23,17 +22,12 @@ const (
 	socketSpace = 4 << 20
 )
 
-func newPort(conn net.PacketConn) (port, error) {
-	if udp, ok := conn.(*net.UDPConn); ok {
-		return newBatchPort(udp)
-	}
-	return newPlainPort(conn), nil
-}
-
 // A batchPort receives and sends many datagrams with one system call, and hands
 // whole windows to the system to be cut into packets.
 type batchPort struct {
 	conn     *net.UDPConn
+	index    int
+	fd       int32 // valid while conn is open
 	raw      syscall.RawConn
 	inet6    bool // the socket's family
 	wildcard bool // datagrams tell the address that they were sent to
@@ -60,10 +54,11 @@ type batchPort struct {
 	}
 
 	// What the system calls leave behind; the functions are made once.
-	n              int
-	errno          syscall.Errno
-	from           int
-	doRecv, doSend func(fd uintptr) bool
+	n      int
+	errno  syscall.Errno
+	from   int
+	doSend func(fd uintptr) bool
+	doRecv func(fd uintptr)
 }
 
 // mmsghdr is struct mmsghdr.
@@ -72,12 +67,12 @@ type mmsghdr struct {
 	n uint32
 }
 
-func newBatchPort(conn *net.UDPConn) (*batchPort, error) {
+func newBatchPort(conn *net.UDPConn, index int) (*batchPort, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	p := &batchPort{conn: conn, raw: raw}
+	p := &batchPort{conn: conn, raw: raw, index: index}
 	if local, ok := conn.LocalAddr().(*net.UDPAddr); ok {
 		p.wildcard = local.IP.IsUnspecified()
 	}
@@ -85,7 +80,7 @@ func newBatchPort(conn *net.UDPConn) (*batchPort, error) {
 	_ = conn.SetReadBuffer(socketSpace)
 	_ = conn.SetWriteBuffer(socketSpace)
 	var setErr error
-	err = raw.Control(func(fd uintptr) { setErr = p.setUp(int(fd)) })
+	err = raw.Control(func(fd uintptr) { p.fd, setErr = int32(fd), p.setUp(int(fd)) })
 	if err == nil {
 		err = setErr
 	}
@@ -100,10 +95,9 @@ func newBatchPort(conn *net.UDPConn) (*batchPort, error) {
 		h.SetIovlen(1)
 		h.Name = (*byte)(unsafe.Pointer(&p.in.names[i]))
 	}
-	p.doRecv = func(fd uintptr) bool {
+	p.doRecv = func(fd uintptr) {
 		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&p.in.headers[0])), inMessages, unix.MSG_DONTWAIT, 0, 0)
 		p.n, p.errno = int(n), errno
-		return errno != unix.EAGAIN && errno != unix.EINTR
 	}
 	p.doSend = func(fd uintptr) bool {
 		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&p.out.headers[p.from])), uintptr(p.out.messages-p.from), unix.MSG_DONTWAIT, 0, 0)
@@ -140,15 +134,18 @@ func (p *batchPort) receive() ([]datagram, error) {
 			h.SetControllen(int(unsafe.Sizeof(p.in.control[i])))
 		}
 	}
-	if err := p.raw.Read(p.doRecv); err != nil {
+	if err := p.raw.Control(p.doRecv); err != nil {
 		return nil, err
+	}
+	if p.errno == unix.EAGAIN || p.errno == unix.EINTR {
+		return nil, nil
 	}
 	if p.errno != 0 {
 		return nil, os.NewSyscallError("recvmmsg", p.errno)
 	}
 	for i := range p.n {
 		h := &p.in.headers[i]
-		p.in.got[i] = datagram{data: p.in.data[i][:h.n], from: parseName(&p.in.names[i])}
+		p.in.got[i] = datagram{data: p.in.data[i][:h.n], port: p.index, from: parseName(&p.in.names[i])}
 		if p.wildcard {
 			control := unsafe.Slice((*byte)(unsafe.Pointer(&p.in.control[i])), int(h.Controllen))
 			p.in.got[i].local, p.in.got[i].broadcast = parseLocal(control)
@@ -342,9 +339,3 @@ func (p *batchPort) sendUncut(whole *unix.Msghdr) {
 		}
 	}
 }
-
-func (p *batchPort) setReadDeadline(t time.Time) { _ = p.conn.SetReadDeadline(t) }
-
-func (p *batchPort) interrupt() { interrupt(p.conn) }
-
-func (p *batchPort) close() { _ = p.conn.Close() }
