@@ -9,11 +9,6 @@ import (
 	"time"
 )
 
-const (
-	memory = 256 << 10 // that files are read into
-	atOnce = 64 << 10  // bytes of one file
-)
-
 // A service is one call of Serve. One goroutine does all but opening files: the
 // packets of lock-step clients are many and small, and handing them from one
 // goroutine to another would cost as much as they do.
@@ -28,6 +23,7 @@ type service struct {
 	next      time.Time // no session is due earlier; zero without any
 	buf       []byte
 	used      int // of buf, until the ports are flushed
+	flushes   uint64
 
 	opening sync.WaitGroup
 	mu      sync.Mutex // over results
@@ -206,7 +202,7 @@ func (v *service) send(se *session, b blocks) {
 	}
 	for b.first <= b.last {
 		count := min(b.last-b.first+1, max(atOnce/int64(se.block), 1))
-		data, err := se.read(v.space(int(count)*se.block), b.first, count)
+		data, err := v.read(se, b.first, count)
 		if err != nil {
 			v.logger.Warn("cannot read", "client", se.addr, "file", se.name, "err", err)
 			v.refuse(se, &refusal{codeUndefined, "cannot read the file"})
@@ -215,20 +211,6 @@ func (v *service) send(se *session, b blocks) {
 		v.ports.sendBlocks(&se.peer, run{first: uint16(b.first), count: int(count), size: se.block, data: data})
 		b.first += count
 	}
-}
-
-// space returns memory that stays as it is until the ports are flushed.
-func (v *service) space(size int) []byte {
-	if v.used+size > len(v.buf) {
-		v.flush()
-	}
-	v.used += size
-	return v.buf[v.used-size : v.used]
-}
-
-func (v *service) flush() {
-	v.ports.flush()
-	v.used = 0
 }
 
 // expire does what is due.

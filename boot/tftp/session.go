@@ -24,6 +24,10 @@ type session struct {
 	options []option
 	file    fs.File // nil once closed
 	reader  io.ReaderAt
+
+	ahead     []byte // of the file, from aheadFrom
+	aheadFrom int64
+	lent      uint64 // flush before which the ports were given a part of ahead
 }
 
 // repeats reports whether a datagram is the request once more, too soon for the
@@ -82,29 +86,10 @@ func (v *service) use(se *session, file fs.File) error {
 	return &refusal{codeUndefined, "cannot read the file"}
 }
 
-var errTruncated = errors.New("file is shorter than it was when it was opened")
-
-// read returns count blocks from the one numbered first, in buf.
-func (se *session) read(buf []byte, first, count int64) ([]byte, error) {
-	off := (first - 1) * int64(se.block)
-	buf = buf[:min(count*int64(se.block), se.size-off)]
-	if len(buf) == 0 {
-		return buf, nil
-	}
-	n, err := se.reader.ReadAt(buf, off)
-	switch {
-	case n == len(buf):
-		return buf, nil
-	case err == nil || errors.Is(err, io.EOF):
-		return nil, errTruncated
-	}
-	return nil, err
-}
-
 // close closes the file.
 func (se *session) close() {
 	if se.file != nil {
 		_ = se.file.Close()
-		se.file, se.reader = nil, nil
+		se.file, se.reader, se.ahead = nil, nil, nil
 	}
 }
