@@ -5,11 +5,15 @@ import "time"
 // admit makes room for a session and returns it, or none if the request is a
 // repetition of one that is being answered. The error is a *refusal.
 func (v *service) admit(d datagram, now time.Time) (*session, error) {
+	port := v.nextPort()
 	if old := v.sessions[d.from]; old != nil {
 		if old.opening || old.repeats(d, now) {
 			return nil, nil
 		}
-		v.end(old, "client asked for something else")
+		v.end(old, "client asked again")
+		if port == old.port {
+			port = v.nextPort()
+		}
 	}
 	addr := d.from.Addr()
 	if v.perClient[addr] >= v.maxPerClient() && !v.dropIdle(func(se *session) bool { return se.addr.Addr() == addr }) {
@@ -18,7 +22,7 @@ func (v *service) admit(d datagram, now time.Time) (*session, error) {
 	if len(v.sessions) >= v.maxTransfers() && !v.dropIdle(func(*session) bool { return true }) {
 		return nil, &refusal{codeUndefined, "server is busy"}
 	}
-	se := &session{peer: peer{addr: d.from, local: d.local, port: v.nextPort()}, request: string(d.data), began: now, opening: true}
+	se := &session{peer: peer{addr: d.from, local: d.local, port: port}, request: string(d.data), began: now, opening: true}
 	v.sessions[d.from] = se
 	v.perClient[addr]++
 	return se, nil

@@ -9,6 +9,8 @@ import (
 
 var defaultPrefixes = []string{"/tftpboot/"}
 
+const maxElement = 255 // bytes between slashes that file systems take
+
 // path returns the name in Files of what a client calls name. There is none for
 // names that lead out of a tree or mean something to some system only.
 func (s *Server) path(name string) (string, error) {
@@ -17,7 +19,7 @@ func (s *Server) path(name string) (string, error) {
 		return "", bad
 	}
 	for elem := range strings.SplitSeq(name, "/") {
-		if elem == ".." {
+		if elem == ".." || len(elem) > maxElement {
 			return "", bad
 		}
 	}

@@ -3,11 +3,12 @@ package tftp
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
 	"time"
+
+	"github.com/ferrule/ferrule/task"
 )
 
 // A Server serves the files of an fs.FS to firmware. All fields but Files may
@@ -51,12 +52,14 @@ type Server struct {
 	// takes its place.
 	Timeout time.Duration
 
-	// Retries says when a client is given up that says nothing new: after
-	// Retries+1 timeouts. Zero is five, a negative number is none.
+	// Retries says when a client is given up that acknowledges nothing new:
+	// after Retries+1 timeouts. Zero is five, a negative number is none. A request
+	// whose client says nothing at all is answered three times at most.
 	Retries int
 
-	// Logger is told of each transfer's end at level Info, of refused requests
-	// at Debug, and at Warn of files that could not be read. Nil discards.
+	// Logger is told at level Info what became of each request for a file, at
+	// Warn of files that could not be read, and at Debug of requests that were
+	// refused for what they are. Nil discards.
 	Logger *slog.Logger
 
 	portable bool // for tests: do without what the system has to offer
@@ -68,32 +71,54 @@ func (s *Server) ListenAndServe(ctx context.Context, addr string) error {
 	var lc net.ListenConfig
 	conn, err := lc.ListenPacket(ctx, "udp", addr)
 	if err != nil {
-		return fmt.Errorf("tftp: %w", err)
+		return &task.Error{Op: "tftp.ListenAndServe", Err: err}
 	}
 	defer conn.Close()
 	return s.Serve(ctx, conn)
 }
 
 // Serve answers the requests that come to conn until ctx ends, and returns
-// ctx's cause then. Clients of running transfers are told, every file and socket
-// of its own is closed, every goroutine has ended; conn is left open, without
-// deadlines. An Open that does not return is waited for. An error of conn ends
-// Serve as well.
+// ctx's cause then. Clients of running transfers have been told, every file and
+// socket of its own is closed, every goroutine has ended; conn is left open. An
+// Open that does not return is waited for. An error of conn that stays ends
+// Serve as well. Closing conn is no way to end it.
 //
 // If conn is bound to all addresses, answers come from the address that was
 // asked, on Linux; elsewhere the system chooses. If it is not a *net.UDPConn,
 // SinglePort is taken for granted, and the addresses that it gives must be
 // *net.UDPAddr.
+//
+// Fields that make no sense are reported all at once, as task.Error values.
 func (s *Server) Serve(ctx context.Context, conn net.PacketConn) error {
+	if err := s.check(); err != nil {
+		return err
+	}
 	p, err := s.newPorts(conn)
 	if err != nil {
-		return fmt.Errorf("tftp: %w", err)
+		return &task.Error{Op: "tftp.Serve", Err: err}
 	}
 	defer p.close()
 	if err := newService(s, p).run(ctx); err != nil {
-		return fmt.Errorf("tftp: %w", err)
+		return &task.Error{Op: "tftp.Serve", Err: err}
 	}
 	return context.Cause(ctx)
+}
+
+// check reports every field that makes no sense.
+func (s *Server) check() error {
+	var errs []error
+	bad := func(wrong bool, field string, err error, remedy string) {
+		if wrong {
+			errs = append(errs, &task.Error{Op: "tftp.Serve", Field: field, Err: err, Remedy: remedy})
+		}
+	}
+	invalid := task.ErrInvalidParameter
+	bad(s.Files == nil, "Files", task.ErrMissingParameter, "set it to what is to be served")
+	bad(s.MaxTransfers < 0, "MaxTransfers", invalid, "set it to a positive number, or zero for 1024")
+	bad(s.MaxPerClient < 0, "MaxPerClient", invalid, "set it to a positive number, or zero for a quarter of MaxTransfers")
+	bad(s.MaxBlockSize != 0 && (s.MaxBlockSize < minBlock || s.MaxBlockSize > maxBlock), "MaxBlockSize", invalid, "set it from 8 to 65464, or zero")
+	bad(s.Timeout < 0, "Timeout", invalid, "set it to a positive duration, or zero for a second")
+	return task.Join(errs...)
 }
 
 func (s *Server) maxTransfers() int { return cmp.Or(s.MaxTransfers, 1024) }
@@ -102,9 +127,7 @@ func (s *Server) maxPerClient() int {
 	return cmp.Or(s.MaxPerClient, max(s.maxTransfers()/4, 1))
 }
 
-func (s *Server) maxBlock() int {
-	return min(max(cmp.Or(s.MaxBlockSize, maxBlock), minBlock), maxBlock)
-}
+func (s *Server) maxBlock() int { return cmp.Or(s.MaxBlockSize, maxBlock) }
 
 func (s *Server) timeout() time.Duration { return cmp.Or(s.Timeout, time.Second) }
 
