@@ -25,18 +25,21 @@ var (
 // stands for everything below it, and the longest entry counts. Test kits may
 // import any contract and any kit.
 var allowed = map[string][]string{
-	"task":             {},
-	"boot":             {"task"},
-	"boot/artifact":    {"task", "boot"},
-	"deploy":           {"task"},
-	"driver":           {"task", "boot", "deploy"},
-	"driver/conductor": {"task", "boot", "deploy", "driver"},
-	"driver/sim/ipxe":  {},
-	"driver/sim/fetch": {},
-	"driver/sim":       {"task", "boot", "deploy", "driver", "driver/sim/ipxe", "driver/sim/fetch", "agent/ramdisk"},
-	"ipxe":             {"task", "boot", "driver", "boot/artifact"},
-	"agent":            {"task", "boot", "deploy", "driver", "boot/artifact"},
-	"agent/ramdisk":    {"task"},
+	"task":              {},
+	"boot":              {"task"},
+	"boot/artifact":     {"task", "boot", "internal/filelock"},
+	"boot/imagecache":   {"task", "boot/artifact", "internal/filelock"},
+	"boot/dhcp":         {"task", "boot"},
+	"deploy":            {"task"},
+	"driver":            {"task", "boot", "deploy"},
+	"driver/conductor":  {"task", "boot", "deploy", "driver"},
+	"driver/sim/ipxe":   {},
+	"driver/sim/fetch":  {},
+	"driver/sim":        {"task", "boot", "deploy", "driver", "driver/sim/ipxe", "driver/sim/fetch", "agent/ramdisk"},
+	"internal/filelock": {},
+	"ipxe":              {"task", "boot", "driver", "boot/artifact"},
+	"agent":             {"task", "boot", "deploy", "driver", "boot/artifact"},
+	"agent/ramdisk":     {"task"},
 }
 
 type listed struct {

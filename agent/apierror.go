@@ -98,14 +98,18 @@ func lost(ctx context.Context, what string, err error, s Session) error {
 	return &callError{what: what, text: s.scrub(err.Error()), is: ErrUnreachable}
 }
 
-// scrub takes s's token out of text.
+// scrub takes s's token, and what else the ramdisk was told in confidence, out
+// of text.
 func (s Session) scrub(text string) string {
 	token := string(s.Token)
-	if token == "" {
-		return text
+	secrets := []string{token, url.QueryEscape(token), url.PathEscape(token)}
+	if s.node != nil {
+		secrets = append(secrets, confided(s.node)...)
 	}
-	for _, form := range []string{token, url.QueryEscape(token), url.PathEscape(token)} {
-		text = strings.ReplaceAll(text, form, "******")
+	for _, secret := range secrets {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "******")
+		}
 	}
 	return text
 }

@@ -60,7 +60,7 @@ func split(text string) checksum {
 // checksumField is the field that an error about the checksum is about.
 func checksumField(p parameters) string {
 	switch {
-	case p.HashAlgo == "" && p.HashValue != "":
+	case p.HashValue != "" && digits[strings.ToLower(p.HashAlgo)] == 0:
 		return "image_os_hash_algo"
 	case p.HashAlgo == "" && p.Checksum != "":
 		return "image_checksum"

@@ -59,7 +59,10 @@ func (c *Client) Status(ctx context.Context, s Session) (Status, error) {
 	err := c.read(ctx, s, request{what: "ramdisk status", method: http.MethodGet, path: "status"}, func(r io.Reader) error {
 		return decodeOne(r, &v)
 	})
-	return Status{StartedAt: v.StartedAt.String(), Version: excerpt(v.Version)}, err
+	if err == nil && len(v.StartedAt) > maxID {
+		return Status{}, &callError{what: "ramdisk status", text: "started_at is too long", is: errAnswer}
+	}
+	return Status{StartedAt: v.StartedAt.String(), Version: excerpt(s.scrub(v.Version))}, err
 }
 
 // Commands lists the commands that the ramdisk has run, the oldest first.
@@ -68,7 +71,10 @@ func (c *Client) Commands(ctx context.Context, s Session) (all []Result, err err
 		all, err = decodeCommands(r)
 		return err
 	})
-	return s.scrubAll(all), err
+	if err != nil {
+		return nil, err
+	}
+	return s.scrubAll(all), nil
 }
 
 var listRequest = request{what: "ramdisk commands", method: http.MethodGet, path: "commands/"}
@@ -236,7 +242,7 @@ func (c *Client) once(ctx context.Context, s Session, q request, decode func(io.
 		if body.err != nil {
 			return true, lost(ctx, q.what, body.err, s)
 		}
-		return true, &callError{what: q.what, text: s.scrub(err.Error()), is: errAnswer}
+		return true, &callError{what: q.what, text: excerpt(s.scrub(err.Error())), is: errAnswer}
 	}
 	return true, nil
 }

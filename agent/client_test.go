@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -92,17 +93,17 @@ func TestClientRefusals(t *testing.T) {
 		{"no JSON", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }, nil, "cannot be read"},
 		{"no result", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "{}") }, nil, "cannot be read"},
 		{"redirect elsewhere", func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "http://192.0.2.1/v1/?"+r.URL.RawQuery, 308)
+			http.Redirect(w, r, "http://192.0.2.1/v1/?"+r.URL.RawQuery, http.StatusPermanentRedirect)
 		}, agent.ErrUnreachable, "another host"},
 		{"redirect that drops the body", func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "/v1/other?"+r.URL.RawQuery, 302)
+			http.Redirect(w, r, "/v1/other?"+r.URL.RawQuery, http.StatusFound)
 		}, agent.ErrUnreachable, "302"},
 		{"redirect without end", func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, r.URL.String(), 307)
+			http.Redirect(w, r, r.URL.String(), http.StatusTemporaryRedirect)
 		}, agent.ErrUnreachable, "too many"},
 		{"redirect to nonsense", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", "::"+r.URL.RawQuery)
-			w.WriteHeader(308)
+			w.WriteHeader(http.StatusPermanentRedirect)
 		}, agent.ErrUnreachable, "Location"},
 	}
 	for _, tt := range tests {
@@ -268,7 +269,7 @@ func TestClientPinsCertificate(t *testing.T) {
 	_, otherPEM := oldCertificate(t)
 	srv := httptest.NewUnstartedServer(f)
 	srv.TLS = &tls.Config{Certificates: []tls.Certificate{mine}}
-	srv.Config.ErrorLog = nil
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	srv.StartTLS()
 	defer srv.Close()
 	s := session(srv.URL)
@@ -297,19 +298,10 @@ func TestClientPinsCertificate(t *testing.T) {
 
 func TestClientBoundsAnswers(t *testing.T) {
 	t.Parallel()
-	endless := roundTripper(func(r *http.Request) (*http.Response, error) {
-		body := io.MultiReader(strings.NewReader(`{"commands": [{"command_result": "`), letters{})
-		return &http.Response{StatusCode: 200, Body: io.NopCloser(body), Request: r}, nil
-	})
-	_, err := (&agent.Client{HTTP: &http.Client{Transport: endless}}).Status(t.Context(), session("http://x"))
-	require.ErrorContains(t, err, "100 MiB")
-}
-
-type letters struct{}
-
-func (letters) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = 'a'
-	}
-	return len(p), nil
+	got, err := io.ReadAll(agent.BoundForTest(strings.NewReader(strings.Repeat("x", 3000)), 2000))
+	require.ErrorContains(t, err, "longer than 100 MiB")
+	require.Len(t, got, 2000)
+	got, err = io.ReadAll(agent.BoundForTest(strings.NewReader("short"), 2000))
+	require.NoError(t, err)
+	require.Equal(t, "short", string(got))
 }

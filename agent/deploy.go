@@ -24,7 +24,7 @@ type Config struct {
 
 	// Tree serves the images that are files of this host. Nil allows images
 	// with an http or https URL only.
-	Tree *artifact.Tree
+	Tree artifact.Publisher
 
 	// TreeURL is where ramdisks find Tree over HTTP; required with Tree.
 	TreeURL string
@@ -115,7 +115,8 @@ func (d *Deploy) CheckSiblings(c *driver.Driver) error {
 }
 
 // Stages implements [task.Stager]: those of the boot interface, then the
-// ramdisk's, then the image's unless the node is cleaned.
+// ramdisk's, then the image's unless the node is cleaned. A stock agent does not
+// tell how many bytes it has written; its next stage comes when all are.
 func (d *Deploy) Stages(t *task.Task) []string {
 	var stages []string
 	if s, ok := task.As[task.Stager](driver.Of(t).Boot); ok {
@@ -125,7 +126,10 @@ func (d *Deploy) Stages(t *task.Task) []string {
 	if s := t.Node.ProvisionState; s == task.Cleaning || s == task.CleanWait {
 		return stages
 	}
-	return append(stages, StageImage)
+	if d.servesImage(t.Node) {
+		stages = append(stages, StageImage)
+	}
+	return append(stages, StageWritten)
 }
 
 // Prepare implements [deploy.DeployInterface]. It decides where the ramdisk
@@ -133,7 +137,7 @@ func (d *Deploy) Stages(t *task.Task) []string {
 // interface prepare the ramdisk.
 func (d *Deploy) Prepare(ctx context.Context, t *task.Task) error {
 	b := driver.Of(t).Boot
-	if s := t.Node.ProvisionState; s == task.Active || s == task.Adopting {
+	if t.Node.ProvisionState.HasInstance() {
 		return b.PrepareInstance(ctx, t)
 	}
 	if err := d.prepareImage(ctx, t); err != nil {
@@ -159,6 +163,10 @@ func (d *Deploy) bootRamdisk(ctx context.Context, t *task.Task, op string) error
 		return err
 	}
 	endSession(t.Node)
+	// The new boot may look itself up before the caller has saved the node.
+	if err := t.Save(ctx); err != nil {
+		return err
+	}
 	return driver.SetPower(ctx, t, driver.Reboot)
 }
 
@@ -177,8 +185,7 @@ func (d *Deploy) TearDown(ctx context.Context, t *task.Task) (task.State, error)
 // CleanUp implements [deploy.DeployInterface].
 func (d *Deploy) CleanUp(ctx context.Context, t *task.Task) error {
 	b := driver.Of(t).Boot
-	err := task.Join(b.CleanUpRamdisk(ctx, t), b.CleanUpInstance(ctx, t))
-	d.withdrawImage(t)
+	err := task.Join(b.CleanUpRamdisk(ctx, t), b.CleanUpInstance(ctx, t), d.withdrawImage(ctx, t))
 	if t.Exclusive() {
 		endSession(t.Node)
 	}
@@ -186,7 +193,9 @@ func (d *Deploy) CleanUp(ctx context.Context, t *task.Task) error {
 }
 
 // TakeOver implements [deploy.DeployInterface]. Prepare has done all there is.
-func (d *Deploy) TakeOver(context.Context, *task.Task) error { return nil }
+func (d *Deploy) TakeOver(_ context.Context, t *task.Task) error {
+	return t.RequireExclusive("agent.TakeOver")
+}
 
 // PrepareCleaning implements [deploy.Cleaner].
 func (d *Deploy) PrepareCleaning(ctx context.Context, t *task.Task) (task.State, error) {

@@ -39,5 +39,6 @@ package agent
 const (
 	StageLookup    = "agent lookup"    // the ramdisk asked who it is
 	StageHeartbeat = "agent heartbeat" // the ramdisk called
-	StageImage     = "image"           // bytes of the image that were written or served
+	StageImage     = "image"           // the ramdisk fetched the image from the conductor
+	StageWritten   = "image written"   // bytes on the disk, by the ramdisk's own account
 )

@@ -105,8 +105,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 		return answer200(w, rootDocument(r))
 	case len(path) == 1 && path[0] == "v1" && read:
 		return answer200(w, v1Document(r))
-	case len(path) == 2 && path[0] == "v1" && path[1] == "lookup" && read:
-		return h.lookup(w, r)
+	case len(path) == 2 && path[0] == "v1" && path[1] == "lookup" && r.Method == http.MethodGet:
+		return h.lookup(w, r) // not for HEAD, whose answer would leave out the token
 	case len(path) == 3 && path[0] == "v1" && path[1] == "heartbeat":
 		if r.Method == http.MethodPost {
 			return h.heartbeat(w, r, path[2])

@@ -43,15 +43,15 @@ func (h *Handler) heartbeat(w http.ResponseWriter, r *http.Request, uuid string)
 }
 
 func (h *Handler) beat(w http.ResponseWriter, r *http.Request, n *task.Node) error {
-	if s := n.ProvisionState; !s.Waiting() && !s.Working() {
-		return &refusal{http.StatusConflict, fmt.Sprintf("no ramdisk is expected while the node is in state %q", s)}
-	}
 	b, err := readBeat(http.MaxBytesReader(w, r.Body, maxBeat))
 	if err != nil {
 		return err
 	}
 	if err := h.check(b, n); err != nil {
 		return err
+	}
+	if s := n.ProvisionState; !s.Waiting() && !s.Working() {
+		return &refusal{http.StatusConflict, fmt.Sprintf("no ramdisk is expected while the node is in state %q", s)}
 	}
 	err = h.cfg.Heartbeat(r.Context(), n.UUID, deploy.Heartbeat{
 		CallbackURL: b.CallbackURL, AgentVersion: b.AgentVersion, VerifyCA: b.VerifyCA, Status: b.Status, StatusMessage: b.StatusMessage,

@@ -94,7 +94,7 @@ func imageOwner(n *task.Node) string { return n.UUID + "/image" }
 
 // prepareImage decides what URL the ramdisk fetches, and has a file served
 // under a name that cannot be guessed: whoever knows it can read the image.
-func (d *Deploy) prepareImage(_ context.Context, t *task.Task) error {
+func (d *Deploy) prepareImage(ctx context.Context, t *task.Task) error {
 	const op = "agent.Prepare"
 	n := t.Node
 	var p parameters
@@ -109,38 +109,50 @@ func (d *Deploy) prepareImage(_ context.Context, t *task.Task) error {
 			return fail(err, d.sourceRemedy())
 		}
 		n.InstanceInfo[imageKey] = p.Source
-		return nil
+		return d.withdraw(ctx, n) // what the instance named before may have been a file
 	}
 	a, err := d.cfg.ImageDirs.Find(p.Source)
 	if err != nil {
 		return fail(err, d.sourceRemedy())
 	}
 	// The name of an earlier call stays: a ramdisk may be reading.
-	base := d.cfg.TreeURL + "/"
-	name, ok := strings.CutPrefix(n.InstanceInfo.Text(imageKey), base)
-	if !ok || !strings.HasPrefix(name, imagePrefix+n.UUID+"/") {
+	name := strings.TrimPrefix(n.InstanceInfo.Text(imageKey), d.cfg.TreeURL+"/")
+	if !d.servesImage(n) {
 		name = imagePrefix + n.UUID + "/" + artifact.Unguessable()
 	}
-	a.Name, a.Stage = name, StageImage
-	if err := d.cfg.Tree.Publish(imageOwner(n), a); err != nil {
+	a.Name, a.Stage, a.Label = name, StageImage, imageID(p.Source)
+	if err := d.cfg.Tree.Replace(ctx, imageOwner(n), a); err != nil {
 		return fail(err, "")
 	}
-	n.InstanceInfo[imageKey] = base + name
+	n.InstanceInfo[imageKey] = d.cfg.TreeURL + "/" + name
 	return nil
 }
 
+// servesImage says whether the node's ramdisk is told to fetch the image from the
+// tree.
+func (d *Deploy) servesImage(n *task.Node) bool {
+	return strings.HasPrefix(n.InstanceInfo.Text(imageKey), d.cfg.TreeURL+"/"+imagePrefix+n.UUID+"/")
+}
+
 // withdrawImage ends what prepareImage began.
-func (d *Deploy) withdrawImage(t *task.Task) {
+func (d *Deploy) withdrawImage(ctx context.Context, t *task.Task) error {
 	if t.Exclusive() {
 		delete(t.Node.InstanceInfo, imageKey)
 	}
-	if d.cfg.Tree != nil {
-		d.cfg.Tree.Withdraw(imageOwner(t.Node))
+	return d.withdraw(ctx, t.Node)
+}
+
+func (d *Deploy) withdraw(ctx context.Context, n *task.Node) error {
+	if d.cfg.Tree == nil {
+		return nil
 	}
+	return d.cfg.Tree.Withdraw(ctx, imageOwner(n))
 }
 
 // imageArgs are the arguments of the agent's write_image, with the keys that
-// Ironic sends for a whole-disk image.
+// Ironic sends for a whole-disk image. Ironic repeats the config drive in
+// image_info, for agents older than the step; agents send back all they were
+// given, and twice the largest one would pass the bound on their answers.
 func (d *Deploy) imageArgs(n *task.Node) (task.Info, error) {
 	const op = "agent.ExecuteStep"
 	var p parameters
@@ -157,14 +169,14 @@ func (d *Deploy) imageArgs(n *task.Node) (task.Info, error) {
 	}
 	image := map[string]any{
 		"id": imageID(p.Source), "urls": []any{location}, "disk_format": p.Format, "container_format": "bare",
-		"image_type": string(task.WholeDisk), "stream_raw_images": true, "node_uuid": n.UUID,
+		"stream_raw_images": true, "node_uuid": n.UUID,
 	}
 	if sum.algo == "md5" {
 		image["checksum"] = sum.hex // the only one that agents before the os_hash fields know
 	} else {
 		image["os_hash_algo"], image["os_hash_value"] = sum.algo, sum.hex
 	}
-	args := task.Info{"image_info": image}
+	args := task.Info{"image_info": image, "configdrive": nil}
 	if p.ConfigDrive != "" {
 		args["configdrive"] = string(p.ConfigDrive)
 	}

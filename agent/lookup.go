@@ -64,7 +64,8 @@ func (h *Handler) lookup(w http.ResponseWriter, r *http.Request) error {
 }
 
 // expectsLookup reports whether a node in s may be looked up; Ironic's
-// restrict_lookup has the same states.
+// restrict_lookup has the same states but Servicing, in which its ramdisks boot
+// all the same.
 func expectsLookup(s task.State) bool {
 	switch s {
 	case task.Deploying, task.DeployWait, task.Cleaning, task.CleanWait, task.Inspecting, task.InspectWait,

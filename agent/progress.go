@@ -34,7 +34,11 @@ func (d *Deploy) Heartbeat(ctx context.Context, t *task.Task, h deploy.Heartbeat
 		return state, nil
 	}
 	if h.Status == "error" {
-		return "", nodeError(op, n, fmt.Errorf("the ramdisk reports an error: %s", excerpt(h.StatusMessage)))
+		s, err := sessionOf(op, n)
+		if err != nil {
+			return "", err
+		}
+		return "", nodeError(op, n, fmt.Errorf("the ramdisk reports an error: %s", excerpt(s.scrub(h.StatusMessage))))
 	}
 	step, err := deploy.StepOf(current)
 	if err != nil {
@@ -123,12 +127,15 @@ func (d *Deploy) progress(ctx context.Context, t *task.Task, step deploy.Step) (
 	case errors.As(err, &refused) && refused.Status == http.StatusNotFound:
 		return "", restarted(op, n, step)
 	case err != nil:
-		return n.ProvisionState, d.unanswered(t, op, err)
+		if err := d.unanswered(t, op, err); err != nil {
+			return "", err
+		}
+		return n.ProvisionState, nil
 	case res.Status == Running:
 		if done, total, ok := res.Progress(); ok {
 			stage := StageHeartbeat
 			if step.Name == writeImage {
-				stage = StageImage
+				stage = StageWritten
 			}
 			t.Observe(task.Evidence{Stage: stage, Done: done, Total: total})
 		}
@@ -147,6 +154,8 @@ func failure(op string, n *task.Node, res *Result) error {
 	switch res.Status {
 	case Succeeded:
 		return nil
+	case Running:
+		return nodeError(op, n, fmt.Errorf("%s: %w", what, task.ErrTimeout))
 	case Failed:
 		e := res.Error
 		if e == nil {

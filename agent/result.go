@@ -94,11 +94,18 @@ func (r *Result) check() error {
 	if bytes.Equal(r.Result, []byte("null")) {
 		r.Result = nil
 	}
-	if r.ID == "" || r.Name == "" || r.Status == "" {
+	switch {
+	case r.ID == "" || r.Name == "" || r.Status == "":
 		return errors.New("a command result without id, name or status")
+	case len(r.ID) > maxID:
+		return errors.New("a command result whose id is too long")
 	}
 	return nil
 }
+
+// maxID bounds what the node keeps of a ramdisk's answers: a command's id is a
+// UUID, when an agent started is a number.
+const maxID = 255
 
 // maxCommands bounds a ramdisk's list; a deploy has some ten commands.
 const maxCommands = 10000
@@ -184,11 +191,9 @@ const maxText = 1000
 
 // excerpt returns the first lines of s as one line of bounded length.
 func excerpt(s string) string {
-	if len(s) > 4*maxText {
-		s = s[:4*maxText]
-	}
+	head := cut(s, 4*maxText)
 	var lines []string
-	for line := range strings.Lines(strings.ToValidUTF8(s, "?")) {
+	for line := range strings.Lines(strings.ToValidUTF8(head, "?")) {
 		if line = printable(strings.TrimSpace(line)); line != "" {
 			lines = append(lines, line)
 		}
@@ -196,11 +201,20 @@ func excerpt(s string) string {
 			break
 		}
 	}
-	s = strings.Join(lines, "; ")
-	if len(s) > maxText {
-		s = strings.ToValidUTF8(s[:maxText], "") + "..."
+	text := strings.Join(lines, "; ")
+	if len(head) == len(s) && len(text) <= maxText {
+		return text
 	}
-	return s
+	return cut(text, maxText) + "..."
+}
+
+// cut shortens s to n bytes or less. A word that does not fit goes as a whole:
+// the first half of a secret is not recognised as one any more.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return s[:max(strings.LastIndexAny(s[:n+1], " \t\r\n"), 0)]
 }
 
 func printable(s string) string {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"path"
 	"strings"
 
 	"github.com/ferrule/ferrule/task"
@@ -11,6 +12,8 @@ type Session struct {
 	URL      string      // base URL of its command API, without /v1
 	Token    task.Secret // sent with every request; empty sends none
 	VerifyCA string      // PEM: exactly this certificate is trusted, whatever its dates and names; empty means the system's roots
+
+	node *task.Node // whose secrets agents repeat in what they say of a failure; may be nil
 }
 
 // What a session is in driver_internal_info. The first five are Ironic's.
@@ -28,7 +31,7 @@ const (
 // sessionOf returns the session that n's ramdisk has announced.
 func sessionOf(op string, n *task.Node) (Session, error) {
 	info := n.DriverInternalInfo
-	s := Session{URL: info.Text(keyURL), Token: task.Secret(info.Text(keyToken)), VerifyCA: info.Text(keyVerifyCA)}
+	s := Session{URL: info.Text(keyURL), Token: task.Secret(info.Text(keyToken)), VerifyCA: info.Text(keyVerifyCA), node: n}
 	if s.URL == "" {
 		return s, &task.Error{Op: op, Node: n.String(), Field: "driver_internal_info." + keyURL, Err: task.ErrMissingParameter,
 			Remedy: "wait for the ramdisk to call"}
@@ -43,13 +46,29 @@ func endSession(n *task.Node) {
 	}
 }
 
+// confided returns the secrets that come with write_image: the config drive,
+// and what lets anybody fetch it or the image.
+func confided(n *task.Node) []string {
+	drive := n.InstanceInfo.Text("configdrive")
+	secrets := []string{drive}
+	for _, location := range []string{drive, n.InstanceInfo.Text(imageKey)} {
+		if !strings.HasPrefix(location, "http") {
+			continue
+		}
+		if _, query, ok := strings.Cut(location, "?"); ok {
+			secrets = append(secrets, "?"+query)
+		}
+		if _, name, ok := strings.Cut(location, "/"+imagePrefix); ok {
+			secrets = append(secrets, path.Base(name))
+		}
+	}
+	return secrets
+}
+
 // shownInternal is n's driver_internal_info as a ramdisk may see it.
 func shownInternal(n *task.Node) task.Info {
-	info := n.DriverInternalInfo.Redacted()
+	info := shown(n.DriverInternalInfo)
 	delete(info, keyToken)
-	if info == nil {
-		info = task.Info{}
-	}
 	return info
 }
 

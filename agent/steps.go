@@ -67,9 +67,9 @@ func (d *Deploy) writeImage(ctx context.Context, t *task.Task, s deploy.Step) (t
 	if err != nil {
 		return "", err
 	}
-	s.Args = args
+	step := map[string]any{"interface": s.Interface, "step": s.Name, "args": args}
 	return d.start(ctx, t, task.DeployWait, Call{Name: "deploy.execute_deploy_step", Params: map[string]any{
-		"step": s.Info(), "node": commandNode(t.Node), "ports": commandPorts(t),
+		"step": step, "node": commandNode(t.Node), "ports": commandPorts(t),
 	}})
 }
 
@@ -150,7 +150,7 @@ func (d *Deploy) tearDownAgent(ctx context.Context, t *task.Task) error {
 		return err
 	}
 	endSession(t.Node)
-	return nil
+	return d.withdrawImage(ctx, t) // nobody needs it any more
 }
 
 // waitPowerOff returns when the machine is off or has had its time.
@@ -199,8 +199,12 @@ func (d *Deploy) cleanSteps(ctx context.Context, t *task.Task) ([]deploy.Step, e
 	return steps, nil
 }
 
-// maxSteps bounds what a ramdisk may list; a stock agent has some ten.
-const maxSteps = 1000
+// What a ramdisk may list, in steps and in bytes; a stock agent has some ten
+// steps in a few thousand bytes.
+const (
+	maxSteps    = 1000
+	maxStepList = 1 << 20
+)
 
 // decodeSteps reads the result of get_clean_steps. Steps of another interface
 // than deploy are left out: the driver's other roles run those.
@@ -209,8 +213,11 @@ func decodeSteps(data []byte) ([]deploy.Step, map[string]any, error) {
 		Steps    map[string][]deploy.Step `json:"clean_steps"`
 		Managers map[string]any           `json:"hardware_manager_version"`
 	}
+	if len(data) > maxStepList {
+		return nil, nil, fmt.Errorf("the ramdisk's list of clean steps is longer than %d bytes", maxStepList)
+	}
 	if err := json.Unmarshal(data, &list); err != nil {
-		return nil, nil, fmt.Errorf("the ramdisk's clean steps cannot be read: %v", err)
+		return nil, nil, fmt.Errorf("the ramdisk's clean steps cannot be read: %s", excerpt(err.Error()))
 	}
 	if list.Steps == nil || list.Managers == nil {
 		return nil, nil, fmt.Errorf("the ramdisk's clean steps cannot be read: clean_steps or hardware_manager_version is missing")

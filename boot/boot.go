@@ -70,7 +70,10 @@ type BootInterface interface {
 	// PrepareInstance makes the node boot its instance from now on: from its
 	// disk, or from the network where the instance asks for that. What was
 	// there for the ramdisk no longer boots afterwards. It may be called again
-	// at any time in the life of the instance. Exclusive lock.
+	// at any time in the life of the instance. Exclusive lock; but on a node
+	// whose state HasInstance it takes the node over: it restores on this host
+	// what the instance boots from, leaves the BMC alone, and works under a
+	// shared lock, on several hosts at once.
 	PrepareInstance(ctx context.Context, t *task.Task) error
 
 	// CleanUpInstance removes what PrepareInstance put in place, under the same

@@ -31,17 +31,18 @@ func (p Params) Args() (KernelArgs, error) {
 }
 
 // ParseKernelArgs reads a command line as the Linux kernel does (next_arg in
-// lib/cmdline.c): arguments are separated by spaces, and double quotes keep
-// spaces in a value. A control character or an open quote is an error.
+// lib/cmdline.c): arguments are separated by spaces, which double quotes around
+// a value or a whole argument keep in it. A quote anywhere else, an open one and
+// a control character are errors.
 func ParseKernelArgs(line string) (KernelArgs, error) {
 	var args KernelArgs
 	for rest := strings.TrimLeft(line, " "); rest != ""; rest = strings.TrimLeft(rest, " ") {
 		end, quoted := len(rest), false
-		for i, r := range rest {
-			if r == '"' {
+		for i := range len(rest) {
+			if rest[i] == '"' {
 				quoted = !quoted
 			}
-			if r == ' ' && !quoted {
+			if rest[i] == ' ' && !quoted {
 				end = i
 				break
 			}
@@ -49,14 +50,27 @@ func ParseKernelArgs(line string) (KernelArgs, error) {
 		if quoted {
 			return nil, fmt.Errorf("%w: kernel arguments %q: quote without end", task.ErrInvalidParameter, line)
 		}
-		word := strings.ReplaceAll(rest[:end], `"`, "")
+		word := unquoted(rest[:end])
 		rest = rest[end:]
 		k, v, ok := strings.Cut(word, "=")
-		args = append(args, KernelArg{Key: k, Value: v, Flag: !ok})
+		args = append(args, KernelArg{Key: k, Value: unquoted(v), Flag: !ok})
 	}
 	_, err := args.Render()
 	return args, err
 }
+
+// unquoted takes the quotes off that stand around s.
+func unquoted(s string) string {
+	inner, ok := strings.CutPrefix(s, `"`)
+	if !ok || !strings.HasSuffix(inner, `"`) {
+		return s
+	}
+	return strings.TrimSuffix(inner, `"`)
+}
+
+// hardSpace is a byte that the kernel, which reads Latin-1, takes for a space. It
+// is in the UTF-8 of letters such as à.
+const hardSpace = "\xa0"
 
 // Render returns the command line. A value with a space is put in double
 // quotes. What the kernel has no way to write is refused, each problem on its
@@ -76,7 +90,7 @@ func (a KernelArgs) Render() (string, error) {
 		b.WriteString(arg.Key)
 		switch {
 		case arg.Flag:
-		case strings.Contains(arg.Value, " "):
+		case strings.Contains(arg.Value, " ") || strings.Contains(arg.Value, hardSpace):
 			fmt.Fprintf(&b, `="%s"`, arg.Value)
 		default:
 			b.WriteString("=" + arg.Value)
@@ -92,7 +106,7 @@ func (a KernelArg) check() error {
 	switch {
 	case a.Key == "":
 		return bad("has no name")
-	case strings.ContainsAny(a.Key, ` "=`):
+	case strings.ContainsAny(a.Key, ` "=`), strings.Contains(a.Key, hardSpace):
 		return bad("has a blank, a quote or = in its name")
 	case strings.ContainsRune(a.Value, '"'):
 		return bad("has a quote in its value, which a kernel command line cannot carry")

@@ -54,10 +54,10 @@ type DeployInterface interface {
 	Validate(ctx context.Context, t *task.Task) error
 
 	// Prepare makes ready on this host what Deploy needs: boot files, a served
-	// image. It may be called again and on several hosts at once. On a node in
-	// state Active or Adopting (a take-over) it restores what the running
-	// instance needs to boot, and touches neither power nor disk. It must work
-	// under a shared lock.
+	// image. It may be called again. Exclusive lock; but on a node whose state
+	// HasInstance it takes the node over: it restores on this host what the
+	// running instance needs to boot, touches neither power, disk nor boot
+	// device, and works under a shared lock, on several hosts at once.
 	Prepare(ctx context.Context, t *task.Task) error
 
 	// Deploy starts or does the deploy. It answers task.DeployDone when the

@@ -108,7 +108,8 @@ type Stepper interface {
 	// In-band steps are listed only while the ramdisk can be asked. Shared lock.
 	Steps(ctx context.Context, t *task.Task, kind Kind) ([]Step, error)
 
-	// ExecuteStep runs a step that Steps listed. It answers "" when the step is
+	// ExecuteStep runs a step that Steps listed; another one is
+	// task.ErrUnsupported. It answers "" when the step is
 	// complete, or task.CleanWait or task.DeployWait when a later heartbeat
 	// completes it; nothing else. Exclusive lock.
 	ExecuteStep(ctx context.Context, t *task.Task, kind Kind, s Step) (task.State, error)

@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/ferrule/ferrule/boot"
@@ -155,39 +156,47 @@ func (d *Driver) Properties() task.Properties {
 	return task.MergeProperties(sets...)
 }
 
-// ValidateRoles checks t's node with every role of its driver and returns what
-// each says, nil where it is content.
-func ValidateRoles(ctx context.Context, t *task.Task) map[Role]error {
+// ValidateRoles checks t's node with the given roles of its driver, or with all
+// of them when none is given, and returns what each says, nil where it is content.
+func ValidateRoles(ctx context.Context, t *task.Task, roles ...Role) map[Role]error {
 	results := map[Role]error{}
 	d, ok := t.Driver.(*Driver)
 	if !ok || d == nil {
-		results[DeployRole] = unassigned(t, DeployRole)
-		return results
+		d = &Driver{}
 	}
 	for _, p := range d.parts() {
-		results[p.role] = task.Guard(string(p.role)+".Validate", t.Node, func() error { return p.impl.Validate(ctx, t) })
-	}
-	return results
-}
-
-// Validate checks t's node with the given roles of its driver, or with all of
-// them when none is given, and reports every problem of every role in one
-// error. A problem that two roles find is reported once.
-func Validate(ctx context.Context, t *task.Task, roles ...Role) error {
-	results := ValidateRoles(ctx, t)
-	var errs []error
-	for _, r := range []Role{PowerRole, ManagementRole, BootRole, DeployRole, ConsoleRole, InspectRole, RAIDRole, RescueRole, VendorRole} {
-		if len(roles) == 0 || slices.Contains(roles, r) {
-			errs = append(errs, results[r])
+		if len(roles) == 0 || slices.Contains(roles, p.role) {
+			results[p.role] = task.Guard(string(p.role)+".Validate", t.Node, func() error { return p.impl.Validate(ctx, t) })
 		}
 	}
 	for _, r := range roles {
 		if _, ok := results[r]; !ok {
-			errs = append(errs, unassigned(t, r))
+			results[r] = unassigned(t, r)
 		}
+	}
+	if len(results) == 0 {
+		results[DeployRole] = unassigned(t, DeployRole)
+	}
+	return results
+}
+
+// Validate is [ValidateRoles] with every problem of every role in one error. A
+// problem that two roles find is reported once.
+func Validate(ctx context.Context, t *task.Task, roles ...Role) error {
+	results := ValidateRoles(ctx, t, roles...)
+	var errs []error
+	for _, r := range roleOrder {
+		errs = append(errs, results[r])
+		delete(results, r)
+	}
+	for _, r := range slices.Sorted(maps.Keys(results)) { // no such role
+		errs = append(errs, results[r])
 	}
 	return joinDistinct(errs)
 }
+
+// roleOrder is the order in which problems are reported.
+var roleOrder = []Role{PowerRole, ManagementRole, BootRole, DeployRole, ConsoleRole, InspectRole, RAIDRole, RescueRole, VendorRole}
 
 // joinDistinct joins errs, leaving out what was said already: a deploy
 // interface checks its boot sibling too.

@@ -256,7 +256,7 @@ func TestEvidence(t *testing.T) {
 	require.Equal(t, want, stages)
 
 	require.NoError(t, s.boot.CleanUpRamdisk(t.Context(), tk))
-	require.NoError(t, s.tree.Publish(tk.Node.UUID, artifact.Artifact{Name: "other", Data: []byte{}}))
+	require.NoError(t, s.tree.Publish(t.Context(), tk.Node.UUID, artifact.Artifact{Name: "other", Data: []byte{}}))
 	_, err := s.get(baseURL + "/" + tk.Node.UUID + "/deploy_kernel")
 	require.Error(t, err)
 	require.Equal(t, tk.Node.UUID+" "+artifact.StageMissing, stages[3])

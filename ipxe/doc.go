@@ -3,7 +3,7 @@
 // own disk afterwards.
 //
 //	tree := new(artifact.Tree)
-//	b, err := ipxe.New(ipxe.Config{Tree: tree, BaseURL: "http://192.0.2.1:8080/"})
+//	b, err := ipxe.New(ctx, ipxe.Config{Tree: tree, BaseURL: "http://192.0.2.1:8080/"})
 //	http.Handle("/", tree)
 //
 // # What the site provides

@@ -17,7 +17,7 @@ func Example() {
 	server := httptest.NewServer(tree)
 	defer server.Close()
 
-	b, err := ipxe.New(ipxe.Config{Tree: tree, BaseURL: server.URL})
+	b, err := ipxe.New(context.Background(), ipxe.Config{Tree: tree, BaseURL: server.URL})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -1,6 +1,7 @@
 package ipxe
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"time"
@@ -13,7 +14,7 @@ import (
 // Config says how a [Boot] works. Tree and BaseURL are required.
 type Config struct {
 	// Tree is where scripts and images are published.
-	Tree *artifact.Tree
+	Tree artifact.Publisher
 
 	// BaseURL is the http or https URL at which machines reach Tree, with or
 	// without a slash at its end.
@@ -65,14 +66,14 @@ const entryName = "boot.ipxe"
 
 // New returns a Boot with the entry script published in c.Tree. The error
 // reports every bad field of c, each an ErrInvalidParameter of package task.
-func New(c Config) (*Boot, error) {
+func New(ctx context.Context, c Config) (*Boot, error) {
 	const op = "ipxe.New"
 	var errs []error
 	bad := func(field string, err error, remedy string) {
 		errs = append(errs, &task.Error{Op: op, Field: "Config." + field, Err: err, Remedy: remedy})
 	}
 	if c.Tree == nil {
-		bad("Tree", task.ErrMissingParameter, "give the artifact.Tree that is served at BaseURL")
+		bad("Tree", task.ErrMissingParameter, "give the artifact.Tree or artifact.Folder that is served at BaseURL")
 	}
 	base, err := artifact.ParseBaseURL(c.BaseURL)
 	if err == nil {
@@ -104,12 +105,11 @@ func New(c Config) (*Boot, error) {
 	if err := task.Join(errs...); err != nil {
 		return nil, err
 	}
-	b := &Boot{cfg: c, base: base, args: args}
 	entry := artifact.Artifact{Name: entryName, Data: entryScript(c.FetchTimeout), ContentType: scriptType}
-	if err := c.Tree.Publish(entryOwner, entry); err != nil {
+	if err := c.Tree.Publish(ctx, entryOwner, entry); err != nil {
 		return nil, err
 	}
-	return b, nil
+	return &Boot{cfg: c, base: base, args: args}, nil
 }
 
 // EntryURL returns the URL that the site's DHCP server hands to iPXE as the boot

@@ -56,7 +56,7 @@ func newSite(t testing.TB, change ...func(*ipxe.Config)) *site {
 		c(&cfg)
 	}
 	var err error
-	s.boot, err = ipxe.New(cfg)
+	s.boot, err = ipxe.New(t.Context(), cfg)
 	require.NoError(t, err)
 	return s
 }

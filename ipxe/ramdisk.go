@@ -56,7 +56,7 @@ func (b *Boot) PrepareRamdisk(ctx context.Context, t *task.Task, params boot.Par
 	if err != nil {
 		return &task.Error{Op: op, Node: t.Node.String(), Field: "kernel command line", Err: err, Remedy: "shorten kernel_append_params"}
 	}
-	if err := b.cfg.Tree.Replace(t.Node.UUID, artifacts...); err != nil {
+	if err := b.cfg.Tree.Replace(ctx, t.Node.UUID, artifacts...); err != nil {
 		return err
 	}
 	return driver.SetBootDevice(ctx, t, false, boot.PXE)
@@ -95,17 +95,18 @@ func ramdiskArgs(n nic) boot.KernelArgs {
 
 // CleanUpRamdisk withdraws what the node fetches, whatever its parameters say by
 // now.
-func (b *Boot) CleanUpRamdisk(_ context.Context, t *task.Task) error {
-	b.withdraw(t)
-	return nil
-}
+func (b *Boot) CleanUpRamdisk(ctx context.Context, t *task.Task) error { return b.withdraw(ctx, t) }
 
 // PrepareInstance makes the disk the node's boot device for good and then
 // withdraws what was there for the ramdisk: between the two, and if the BMC
-// fails, the node never asks the network for something that is gone.
+// fails, the node never asks the network for something that is gone. To take a
+// node over there is nothing to restore.
 func (b *Boot) PrepareInstance(ctx context.Context, t *task.Task) error {
 	const op = "ipxe.PrepareInstance"
-	if err := task.Join(canceled(ctx, op, t), t.RequireExclusive(op)); err != nil {
+	if err := canceled(ctx, op, t); err != nil || t.Node.ProvisionState.HasInstance() {
+		return err
+	}
+	if err := t.RequireExclusive(op); err != nil {
 		return err
 	}
 	if info, err := t.Node.BootInfo(); err == nil && info.Option == task.NetworkBoot {
@@ -114,21 +115,18 @@ func (b *Boot) PrepareInstance(ctx context.Context, t *task.Task) error {
 	if err := driver.SetBootDevice(ctx, t, true, boot.Disk); err != nil {
 		return err
 	}
-	b.withdraw(t)
-	return nil
+	return b.withdraw(ctx, t)
 }
 
 // CleanUpInstance has nothing of its own to remove, for an instance boots from
 // its disk; it withdraws what a ramdisk may have left.
-func (b *Boot) CleanUpInstance(_ context.Context, t *task.Task) error {
-	b.withdraw(t)
-	return nil
-}
+func (b *Boot) CleanUpInstance(ctx context.Context, t *task.Task) error { return b.withdraw(ctx, t) }
 
-func (b *Boot) withdraw(t *task.Task) {
-	if t.Node.UUID != entryOwner { // not a node's
-		b.cfg.Tree.Withdraw(t.Node.UUID)
+func (b *Boot) withdraw(ctx context.Context, t *task.Task) error {
+	if t.Node.UUID == entryOwner { // not a node's
+		return nil
 	}
+	return b.cfg.Tree.Withdraw(ctx, t.Node.UUID)
 }
 
 func canceled(ctx context.Context, op string, t *task.Task) error {

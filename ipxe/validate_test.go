@@ -49,17 +49,17 @@ func TestNewRefuses(t *testing.T) {
 	} {
 		cfg := good()
 		c.change(&cfg)
-		_, err := ipxe.New(cfg)
+		_, err := ipxe.New(t.Context(), cfg)
 		require.ErrorIs(t, err, task.ErrInvalidParameter, name)
 		require.ErrorContains(t, err, c.says, name)
 		require.NotContains(t, err.Error(), "hunter2")
 	}
-	_, err := ipxe.New(ipxe.Config{Attempts: -1, ImageDirs: []string{"x"}})
+	_, err := ipxe.New(t.Context(), ipxe.Config{Attempts: -1, ImageDirs: []string{"x"}})
 	require.Len(t, task.Problems(err), 4, "all at once")
 
 	taken := good()
-	require.NoError(t, taken.Tree.Publish("somebody", artifact.Artifact{Name: "boot.ipxe", Data: []byte{}}))
-	_, err = ipxe.New(taken)
+	require.NoError(t, taken.Tree.Publish(t.Context(), "somebody", artifact.Artifact{Name: "boot.ipxe", Data: []byte{}}))
+	_, err = ipxe.New(t.Context(), taken)
 	require.ErrorIs(t, err, task.ErrExists)
 }
 
@@ -72,7 +72,7 @@ func TestBaseURL(t *testing.T) {
 		"HTTP://h.example/a/b/":     "http://h.example/a/b/boot.ipxe",
 		"http://[2001:db8::1]:80/x": "http://[2001:db8::1]:80/x/boot.ipxe",
 	} {
-		b, err := ipxe.New(ipxe.Config{Tree: new(artifact.Tree), BaseURL: base})
+		b, err := ipxe.New(t.Context(), ipxe.Config{Tree: new(artifact.Tree), BaseURL: base})
 		require.NoError(t, err, base)
 		require.Equal(t, want, b.EntryURL())
 	}

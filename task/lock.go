@@ -22,6 +22,7 @@ type lock struct {
 	id   string // of the lease
 
 	mu       sync.Mutex // one write to the record at a time
+	live     bool       // in the store, as far as this process knows
 	lease    Lease
 	revision uint64
 }
@@ -44,16 +45,16 @@ func (h *handle) acquire(ctx context.Context, t *Task, purpose string, wait time
 		}
 		return &Error{Op: op, Node: t.Node.String(), Err: withCause(ctx, err)}
 	}
-	l := &lock{m: h.m, uuid: uuid}
-	r, err := l.reserve(ctx, purpose, wait, timeout.C)
-	if err != nil {
-		h.m.leave(uuid)
-		return &Error{Op: op, Node: t.Node.String(), Err: withCause(ctx, err)}
-	}
+	l := &lock{m: h.m, uuid: uuid, id: NewUUID()}
 	h.m.mu.Lock()
-	h.m.held[l] = struct{}{}
+	h.m.held[l] = struct{}{} // before it is in the store: to ReleaseStale it is not stale
 	h.m.mu.Unlock()
 	h.lock = l
+	r, err := l.reserve(ctx, purpose, wait, timeout.C)
+	if err != nil {
+		h.drop()
+		return &Error{Op: op, Node: t.Node.String(), Err: withCause(ctx, err)}
+	}
 	t.Node, t.Ports = r.Node, r.Ports
 	return nil
 }
@@ -141,11 +142,13 @@ func (l *lock) reserve(ctx context.Context, purpose string, wait time.Duration, 
 		now := time.Now().UTC()
 		held := r.Lease
 		if !held.Held(now) {
-			r.Lease = Lease{Host: l.m.cfg.Host, ID: NewUUID(), Purpose: purpose, Since: now, Expires: now.Add(l.m.cfg.LeaseTime)}
+			r.Lease = Lease{Host: l.m.cfg.Host, ID: l.id, Purpose: purpose, Since: now, Expires: now.Add(l.m.cfg.LeaseTime)}
 			r.Node.Reservation = l.m.cfg.Host
 			switch err := l.m.store.Update(ctx, r); {
 			case err == nil:
-				l.id, l.lease, l.revision = r.Lease.ID, r.Lease, r.Revision
+				l.mu.Lock()
+				l.live, l.lease, l.revision = true, r.Lease, r.Revision
+				l.mu.Unlock()
 				return r, nil
 			case !errors.Is(err, ErrConflict):
 				return nil, err
@@ -186,10 +189,7 @@ func (h *handle) save(ctx context.Context, t *Task) error {
 func (l *lock) renew(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.m.mu.Lock()
-	_, held := l.m.held[l]
-	l.m.mu.Unlock()
-	if !held {
+	if !l.live {
 		return nil
 	}
 	r, err := l.m.store.Get(ctx, l.uuid)
@@ -233,6 +233,7 @@ func (h *handle) release(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()
 	l.mu.Lock()
+	l.live = false
 	err := l.free(ctx)
 	l.mu.Unlock()
 	h.drop()

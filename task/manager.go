@@ -121,6 +121,7 @@ func (m *Manager) Delete(ctx context.Context, t *Task) error {
 	l := t.handle.lock
 	l.mu.Lock()
 	err := l.lost(ctx, m.store.Delete(ctx, l.uuid, l.revision))
+	l.live = err != nil
 	l.mu.Unlock()
 	if err != nil {
 		return &Error{Op: op, Node: t.Node.String(), Err: err}

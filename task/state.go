@@ -306,6 +306,10 @@ func (s State) Working() bool {
 	return false
 }
 
+// HasInstance reports whether an instance runs on a node in s that must not
+// notice what a host does for the node: to prepare such a node is to take it over.
+func (s State) HasInstance() bool { return s == Active || s == Adopting }
+
 // Target returns the stable state that the work in s is heading for, "" if s
 // is stable. Manual cleaning has another target, Manageable, which is kept in
 // the node.

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -127,6 +126,7 @@ func (r *parameterReader) fail(name, what, remedy string) {
 func (r *parameterReader) apiURLs() []string {
 	const name, remedy = "ipa-api-url", "set it to the conductor's URL, as http://192.0.2.1:6385"
 	var urls []string
+	before := len(r.errs)
 	for text := range strings.SplitSeq(r.params[name], ",") {
 		text = strings.TrimRight(strings.TrimSpace(text), "/")
 		if text == "" {
@@ -139,18 +139,21 @@ func (r *parameterReader) apiURLs() []string {
 		}
 		urls = append(urls, text)
 	}
-	if len(urls) == 0 && len(r.errs) == 0 {
+	if len(urls) == 0 && len(r.errs) == before {
 		r.errs = append(r.errs, &task.Error{Op: "ramdisk.Run", Field: name, Err: task.ErrMissingParameter, Remedy: remedy})
 	}
 	return urls
 }
 
+// maxSeconds keeps multiples of a time from overflowing.
+const maxSeconds = 1e6
+
 func (r *parameterReader) seconds(name string, absent float64) time.Duration {
 	v := absent
 	if text := r.params[name]; text != "" {
 		var err error
-		if v, err = strconv.ParseFloat(text, 64); err != nil || !(v >= 0 && v < math.MaxInt32) {
-			r.fail(name, fmt.Sprintf("%q", text), "set it to a number of seconds")
+		if v, err = strconv.ParseFloat(text, 64); err != nil || !(v >= 0 && v <= maxSeconds) {
+			r.fail(name, fmt.Sprintf("%q", text), fmt.Sprintf("set it to a number of seconds, at most %d", int(maxSeconds)))
 			return 0
 		}
 	}

@@ -107,25 +107,30 @@ func (d *download) begin(resp *http.Response) error {
 		if d.validator == "" || strings.HasPrefix(d.validator, "W/") { // weak ones do not vouch for bytes
 			d.validator = resp.Header.Get("Last-Modified")
 		}
-		if resp.ContentLength < 0 {
-			return nil
-		}
-		return d.encoding(resp, resp.ContentLength)
+		return d.expect(resp, resp.ContentLength)
 	case code == http.StatusPartialContent && d.w.done > 0:
 		from, total, ok := contentRange(resp.Header.Get("Content-Range"))
 		if !ok || from != d.w.done || (d.w.total > 0 && total != d.w.total) {
 			return &fatalError{"the server continued with another range than asked for"}
 		}
-		return d.encoding(resp, total)
+		return d.expect(resp, total)
+	case code == http.StatusRequestedRangeNotSatisfiable && d.w.done > 0: // it shrank, or was complete without saying so
+		d.w.restart()
+		return errors.New("the server has no more of the image than was received")
 	case code == http.StatusRequestTimeout || code == http.StatusTooManyRequests || code >= 500:
 		return fmt.Errorf("the server answered %s", resp.Status)
 	}
 	return &fatalError{"the server answered " + resp.Status}
 }
 
-func (d *download) encoding(resp *http.Response, total int64) error {
+// expect refuses an answer whose body is not the image as it is stored, and
+// learns the image's size, below 0 while that is unknown.
+func (d *download) expect(resp *http.Response, total int64) error {
 	if e := resp.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return &fatalError{fmt.Sprintf("the server answered in encoding %q", e)}
+	}
+	if total < 0 {
+		return nil
 	}
 	return d.w.expect(total)
 }
@@ -178,7 +183,7 @@ func contentRange(s string) (from, total int64, ok bool) {
 	from, err1 := strconv.ParseInt(first, 10, 64)
 	to, err2 := strconv.ParseInt(last, 10, 64)
 	total, err3 := strconv.ParseInt(size, 10, 64)
-	ok = isBytes && hasSize && isSpan && err1 == nil && err2 == nil && err3 == nil && 0 <= from && to == total-1
+	ok = isBytes && hasSize && isSpan && err1 == nil && err2 == nil && err3 == nil && 0 <= from && from <= to && to == total-1
 	return from, total, ok
 }
 

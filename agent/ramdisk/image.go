@@ -243,27 +243,28 @@ type imageWriter struct {
 	report  func(done, total int64)
 
 	hash    hash.Hash
-	done    int64 // bytes written
-	total   int64 // bytes of the image, 0 while unknown
+	start   []byte // of the image, as much as tells its format
+	done    int64  // bytes written
+	total   int64  // bytes of the image, 0 while unknown
 	touched bool
 }
 
 func (w *imageWriter) restart() {
-	w.hash, w.done, w.total = w.newHash(), 0, 0
+	w.hash, w.start, w.done, w.total = w.newHash(), nil, 0, 0
 }
 
 // expect learns the image's size and refuses one that does not fit.
 func (w *imageWriter) expect(total int64) error {
 	if total > w.size {
-		return w.tooLarge(fmt.Sprintf("of %d bytes", total))
+		return w.tooLarge(fmt.Sprintf("of %d bytes ", total))
 	}
 	w.total = total
 	w.report(w.done, total)
 	return nil
 }
 
-func (w *imageWriter) tooLarge(image string) error {
-	return w.failed(fmt.Sprintf("the image %s is larger than the disk of %d bytes", image, w.size))
+func (w *imageWriter) tooLarge(size string) error {
+	return w.failed(fmt.Sprintf("the image %sis larger than the disk of %d bytes", size, w.size))
 }
 
 func (w *imageWriter) failed(details string) error {
@@ -278,8 +279,9 @@ var blocks = sync.Pool{New: func() any { return new([blockSize]byte) }}
 
 // write appends at most a block. Its errors are final.
 func (w *imageWriter) write(block []byte) error {
-	if w.done == 0 {
-		if format := otherFormat(block); format != "" {
+	if more := formatStart - len(w.start); more > 0 { // a connection may break within the first bytes
+		w.start = append(w.start, block[:min(more, len(block))]...)
+		if format := otherFormat(w.start); format != "" {
 			return invalidImage(fmt.Sprintf("disk_format is raw, but the image is %s", format))
 		}
 	}
@@ -302,6 +304,9 @@ func (w *imageWriter) write(block []byte) error {
 	w.report(w.done, w.total)
 	return nil
 }
+
+// formatStart is how many bytes otherFormat looks at.
+const formatStart = 8
 
 // otherFormat names the format that an image claimed to be raw really has, if
 // the start of its content tells one.

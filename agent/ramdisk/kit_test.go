@@ -38,6 +38,7 @@ type machine struct {
 	orders     chan string // what PowerOff and Reboot were asked
 	orderErr   error
 	onOrder    func()
+	hostErr    error // of Disks
 }
 
 func newMachine(disks ...task.Disk) *machine {
@@ -52,7 +53,7 @@ func newMachine(disks ...task.Disk) *machine {
 }
 
 func (m *machine) Interfaces(context.Context) ([]ramdisk.Interface, error) { return m.interfaces, nil }
-func (m *machine) Disks(context.Context) ([]task.Disk, error)              { return m.disks, nil }
+func (m *machine) Disks(context.Context) ([]task.Disk, error)              { return m.disks, m.hostErr }
 func (m *machine) PowerOff(context.Context) error                          { return m.order("off") }
 func (m *machine) Reboot(context.Context) error                            { return m.order("reboot") }
 
@@ -87,6 +88,7 @@ type medium struct {
 	writes int
 	dirty  bool
 	err    error
+	hold   func() // what each write waits for; nil for nothing
 }
 
 func (d *medium) ReadAt(p []byte, off int64) (int, error) {
@@ -94,6 +96,9 @@ func (d *medium) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (d *medium) WriteAt(p []byte, off int64) (int, error) {
+	if d.hold != nil {
+		d.hold()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.writes, d.dirty = d.writes+1, true
@@ -203,6 +208,27 @@ func config(c *conductor, m *machine, client *http.Client) ramdisk.Config {
 			"ipa-api-url": c.URL, "ipa-lookup-interval": "0.001",
 			"ipa-image-download-connection-retry-interval": "0.001", "ipa-image-download-connection-retries": "3",
 		},
+	}
+}
+
+// direct makes requests of a handler without sockets, for synctest bubbles.
+type direct struct{ http.Handler }
+
+func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	w := httptest.NewRecorder()
+	d.ServeHTTP(w, r)
+	resp := w.Result()
+	resp.Request = r
+	return resp, nil
+}
+
+// logTo has the agent tell all it can.
+func logTo(w io.Writer) func(*ramdisk.Config) {
+	return func(c *ramdisk.Config) {
+		c.Logger = slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 }
 

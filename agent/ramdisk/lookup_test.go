@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -120,12 +121,14 @@ func TestLookupGivesUp(t *testing.T) {
 			t.Parallel()
 			c, m := newConductor(t, "1.90"), newMachine()
 			tc.prepare(c, m)
-			cfg := config(c, m, client(t))
-			cfg.Parameters["ipa-lookup-timeout"] = "0.5"
-			err := ramdisk.Run(t.Context(), cfg)
-			require.ErrorIs(t, err, task.ErrTimeout)
-			require.ErrorContains(t, err, tc.want)
-			require.NotContains(t, err.Error(), token)
+			synctest.Test(t, func(t *testing.T) {
+				cfg := config(c, m, &http.Client{Transport: direct{c}})
+				cfg.Parameters["ipa-lookup-timeout"], cfg.Parameters["ipa-lookup-interval"] = "10", "1"
+				err := ramdisk.Run(t.Context(), cfg)
+				require.ErrorIs(t, err, task.ErrTimeout)
+				require.ErrorContains(t, err, tc.want)
+				require.NotContains(t, err.Error(), token)
+			})
 		})
 	}
 }
@@ -190,8 +193,23 @@ func TestConfigNamesEveryProblem(t *testing.T) {
 	for _, field := range []string{"Config.Host", "ipa-api-url", "ipa-lookup-timeout", "ipa-lookup-interval", "ipa-listen-port", "ipa-insecure", "retries"} {
 		require.ErrorContains(t, err, field)
 	}
-	err = ramdisk.Run(t.Context(), ramdisk.Config{Host: newMachine()})
-	require.ErrorIs(t, err, task.ErrMissingParameter)
+	err = ramdisk.Run(t.Context(), ramdisk.Config{})
+	require.Len(t, task.Problems(err), 2, "neither a host nor a URL")
+	for _, p := range task.Problems(err) {
+		require.ErrorIs(t, p, task.ErrMissingParameter)
+	}
+	for text, want := range map[string]string{
+		"http://u:hunter2@x": "not a plain", "http://x?q=hunter2": "not a plain", "ftp://x": "not a plain", "http://": "not a plain", " , ": "missing",
+	} {
+		err = ramdisk.Run(t.Context(), ramdisk.Config{Host: newMachine(), Parameters: map[string]string{"ipa-api-url": text}})
+		require.ErrorContains(t, err, "ipa-api-url: ")
+		require.ErrorContains(t, err, want)
+		require.NotContains(t, err.Error(), "hunter2")
+	}
+	for _, seconds := range []string{"1000001", "1e300", "Inf", "-0.1", "1h"} { // multiples of it must not overflow
+		err = ramdisk.Run(t.Context(), ramdisk.Config{Host: newMachine(), Parameters: map[string]string{"ipa-api-url": "http://x", "ipa-lookup-interval": seconds}})
+		require.ErrorContains(t, err, "set it to a number of seconds, at most 1000000")
+	}
 }
 
 func TestListenAddressInUse(t *testing.T) {

@@ -1,6 +1,7 @@
 package artifact_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -34,15 +35,15 @@ func TestBadArtifacts(t *testing.T) {
 		"backslash":            {artifact.Artifact{Name: `a\b`, Data: data}, "no clean path"},
 		"newline":              {artifact.Artifact{Name: "a\nb", Data: data}, "no clean path"},
 		"not UTF-8":            {artifact.Artifact{Name: "a\xff", Data: data}, "no clean path"},
-		"no content":           {artifact.Artifact{Name: "a"}, "neither data nor file"},
-		"both":                 {artifact.Artifact{Name: "a", Data: data, File: "/f"}, "both"},
+		"no content":           {artifact.Artifact{Name: "a"}, "neither data nor file nor link"},
+		"both":                 {artifact.Artifact{Name: "a", Data: data, File: "/f"}, "more than one"},
 		"relative file":        {artifact.Artifact{Name: "a", File: "f"}, "not absolute"},
 		"file above its dir":   {artifact.Artifact{Name: "a", Dir: "/d", File: "../f"}, "not below"},
 		"absolute file in dir": {artifact.Artifact{Name: "a", Dir: "/d", File: "/f"}, "not below"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var tree artifact.Tree
-			err := tree.Publish("n1", artifact.Artifact{Name: "good", Data: data}, c.a)
+			err := tree.Publish(t.Context(), "n1", artifact.Artifact{Name: "good", Data: data}, c.a)
 			require.ErrorIs(t, err, task.ErrInvalidParameter)
 			require.ErrorContains(t, err, c.says)
 			require.Empty(t, tree.Names("n1"), "nothing is published beside a bad one")
@@ -54,13 +55,13 @@ func TestBadPublications(t *testing.T) {
 	t.Parallel()
 	a := artifact.Artifact{Name: "a", Data: []byte{}}
 	var tree artifact.Tree
-	require.ErrorIs(t, tree.Publish("", a), task.ErrMissingParameter)
-	require.ErrorContains(t, tree.Publish("n1", a, a), "named twice")
-	require.NoError(t, tree.Publish("n1", a))
+	require.ErrorIs(t, tree.Publish(t.Context(), "", a), task.ErrInvalidParameter)
+	require.ErrorContains(t, tree.Publish(t.Context(), "n1", a, a), "named twice")
+	require.NoError(t, tree.Publish(t.Context(), "n1", a))
 
 	b := artifact.Artifact{Name: "b", Data: []byte{}}
-	for _, put := range []func(string, ...artifact.Artifact) error{tree.Publish, tree.Replace} {
-		err := put("n2", b, a)
+	for _, put := range []func(context.Context, string, ...artifact.Artifact) error{tree.Publish, tree.Replace} {
+		err := put(t.Context(), "n2", b, a)
 		require.ErrorIs(t, err, task.ErrExists)
 		require.ErrorContains(t, err, "n1")
 		require.Empty(t, tree.Names("n2"))
@@ -76,24 +77,24 @@ func TestOwners(t *testing.T) {
 		return all
 	}
 	var tree artifact.Tree
-	tree.Withdraw("n1")
+	_ = tree.Withdraw(t.Context(), "n1")
 	require.Empty(t, tree.Names("n1"))
-	require.NoError(t, tree.Publish("n1", of("c", "a")...))
-	require.NoError(t, tree.Publish("n1", of("b", "a")...))
-	require.NoError(t, tree.Publish("n2", of("d")...))
+	require.NoError(t, tree.Publish(t.Context(), "n1", of("c", "a")...))
+	require.NoError(t, tree.Publish(t.Context(), "n1", of("b", "a")...))
+	require.NoError(t, tree.Publish(t.Context(), "n2", of("d")...))
 	require.Equal(t, []string{"a", "b", "c"}, tree.Names("n1"))
 
-	tree.Withdraw("n1", "c", "d", "unknown")
+	_ = tree.Withdraw(t.Context(), "n1", "c", "d", "unknown")
 	require.Equal(t, []string{"a", "b"}, tree.Names("n1"))
 	require.Equal(t, []string{"d"}, tree.Names("n2"))
 
-	require.NoError(t, tree.Replace("n1", of("b", "e")...))
+	require.NoError(t, tree.Replace(t.Context(), "n1", of("b", "e")...))
 	require.Equal(t, []string{"b", "e"}, tree.Names("n1"))
-	require.NoError(t, tree.Publish("n2", of("a")...), "a name given up is free")
+	require.NoError(t, tree.Publish(t.Context(), "n2", of("a")...), "a name given up is free")
 
-	tree.Withdraw("n1")
+	_ = tree.Withdraw(t.Context(), "n1")
 	require.Empty(t, tree.Names("n1"))
-	require.NoError(t, tree.Replace("n2"))
+	require.NoError(t, tree.Replace(t.Context(), "n2"))
 	require.Empty(t, tree.Names("n2"))
 }
 

@@ -1,6 +1,7 @@
 package artifact_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,7 +19,7 @@ func Example() {
 	server := httptest.NewServer(tree)
 	defer server.Close()
 
-	err := tree.Publish("n1", artifact.Artifact{
+	err := tree.Publish(context.Background(), "n1", artifact.Artifact{
 		Name: "pxelinux.cfg/52-54-00-aa-bb-cc", Stage: boot.StageScript, Data: []byte("#!ipxe\nexit\n"),
 	})
 	if err != nil {
@@ -34,7 +35,7 @@ func Example() {
 	io.Copy(io.Discard, r.Body)
 	server.Close()
 
-	tree.Withdraw("n1")
+	_ = tree.Withdraw(context.Background(), "n1")
 	fmt.Println(r.Status, len(tree.Names("n1")))
 	// Output:
 	// n1: boot script pxelinux.cfg/52-54-00-aa-bb-cc (12 of 12 bytes)

@@ -10,25 +10,20 @@ import (
 	"github.com/ferrule/ferrule/task"
 )
 
-const (
-	steps    = 20        // pieces of evidence of one whole fetch
-	minChunk = 256 << 10 // bytes that are not worth a look
-)
+// minChunk is how many bytes are not worth a look.
+const minChunk = 256 << 10
 
 // progress is the ResponseWriter of one fetch that tells how far it got. The
 // content passes through ReadFrom in chunks, so that the connection below may
 // still send a file without copying it.
 type progress struct {
 	http.ResponseWriter
+	meter
 	request *http.Request
-	entry   *entry
-	observe func(task.Evidence) // nil for nobody
 
-	content  bool  // the answer has content, not an error or "not modified"
-	at, end  int64 // positions in the content: the next byte, and behind the last
-	size     int64 // of the whole content
-	reported int64 // the position last told
-	err      error // that ended the transfer
+	content bool  // the answer has content, not an error or "not modified"
+	end     int64 // the position in the content behind the last byte to send
+	err     error // that ended the transfer
 }
 
 // WriteHeader learns from the header that ServeContent made what will be sent.
@@ -47,7 +42,7 @@ func (p *progress) WriteHeader(status int) {
 // Write is for the bodies of errors and for several ranges at once.
 func (p *progress) Write(b []byte) (int, error) {
 	n, err := p.ResponseWriter.Write(b)
-	p.advance(int64(n))
+	p.sent(int64(n))
 	p.err = err
 	return n, err
 }
@@ -68,7 +63,7 @@ func (p *progress) ReadFrom(src io.Reader) (int64, error) {
 		n, err := io.Copy(p.ResponseWriter, &io.LimitedReader{R: limited.R, N: want})
 		limited.N -= n
 		sent += n
-		p.advance(n)
+		p.sent(n)
 		if err != nil || n < want { // short: the file was truncated
 			p.err = err
 			return sent, err
@@ -77,19 +72,11 @@ func (p *progress) ReadFrom(src io.Reader) (int64, error) {
 	return sent, nil
 }
 
-// advance tells of n more bytes where they pass a twentieth of the content.
-func (p *progress) advance(n int64) {
-	p.at += n
-	if p.observe == nil || !p.content || n == 0 || p.size == 0 {
-		return
-	}
-	if p.at == p.size || step(p.at, p.size) != step(p.reported, p.size) {
-		p.reported = p.at
-		p.tell(task.Evidence{})
+func (p *progress) sent(n int64) {
+	if p.content && n > 0 {
+		p.advance(p.at + n)
 	}
 }
-
-func step(at, size int64) int64 { return at * steps / size }
 
 // finish tells how the fetch ended, where advance has not.
 func (p *progress) finish() {
@@ -102,17 +89,4 @@ func (p *progress) finish() {
 	case p.size == 0:
 		p.tell(task.Evidence{})
 	}
-}
-
-func (p *progress) fail(err error) {
-	p.tell(task.Evidence{Failed: true, Detail: ": " + err.Error()})
-}
-
-func (p *progress) tell(e task.Evidence) {
-	if p.observe == nil {
-		return
-	}
-	e.Node, e.Stage, e.Detail = nodeOf(p.entry.owner), p.entry.Stage, p.entry.Name+e.Detail
-	e.Done, e.Total = min(p.at, p.size), p.size
-	p.observe(e)
 }

@@ -32,7 +32,7 @@ func (t *Tree) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name := strings.TrimLeft(r.URL.Path, "/")
-	e := t.find(name)
+	e, label := t.find(name)
 	if e == nil {
 		t.missing(name)
 		http.Error(w, "not found", http.StatusNotFound)
@@ -42,32 +42,52 @@ func (t *Tree) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if e.ContentType != "" {
 		w.Header().Set("Content-Type", e.ContentType)
 	}
-	p := &progress{ResponseWriter: w, request: r, entry: e, observe: t.Observer}
-	if r.Method == http.MethodHead || e.Stage == "" {
-		p.observe = nil
+	m := t.meter(e, label)
+	if r.Method == http.MethodHead {
+		m.observe = nil
 	}
-	if e.File == "" {
-		w.Header().Set("ETag", e.tag)
-		w.Header().Set("Cache-Control", "no-store")
-		http.ServeContent(p, r, "", time.Time{}, bytes.NewReader(e.Data))
-		p.finish()
+	if e.source != nil {
+		serveFile(w, r, e, m)
 		return
 	}
-	f, info, err := e.open()
-	if err != nil {
-		status := http.StatusInternalServerError
-		if errors.Is(err, fs.ErrNotExist) {
-			status = http.StatusNotFound
+	w.Header().Set("ETag", e.tag)
+	w.Header().Set("Cache-Control", "no-store")
+	p := &progress{ResponseWriter: w, request: r, meter: m}
+	http.ServeContent(p, r, "", time.Time{}, bytes.NewReader(e.Data))
+	p.finish()
+}
+
+func serveFile(w http.ResponseWriter, r *http.Request, e *entry, m meter) {
+	w.Header().Set("Cache-Control", "no-cache")
+	if span, ok := smallRange(r); ok {
+		if done, err := servePiece(w, e, m, span); err != nil {
+			refuse(w, m, err)
+			return
+		} else if done {
+			return
 		}
-		p.fail(withoutSyscall(err))
-		http.Error(w, http.StatusText(status), status)
+	}
+	// A descriptor of its own: the kernel sends from the descriptor's position.
+	f, info, err := e.source.name.open()
+	if err != nil {
+		refuse(w, m, err)
 		return
 	}
 	defer f.Close()
 	w.Header().Set("ETag", fileTag(info))
-	w.Header().Set("Cache-Control", "no-cache")
+	p := &progress{ResponseWriter: w, request: r, meter: m}
 	http.ServeContent(p, r, "", info.ModTime(), f)
 	p.finish()
+}
+
+// refuse answers for a file that cannot be read. Machines need not know paths.
+func refuse(w http.ResponseWriter, m meter, err error) {
+	status := http.StatusInternalServerError
+	if errors.Is(err, fs.ErrNotExist) {
+		status = http.StatusNotFound
+	}
+	m.fail(withoutSyscall(err))
+	http.Error(w, http.StatusText(status), status)
 }
 
 // missing tells of a fetch of something that is not there, where it is plain

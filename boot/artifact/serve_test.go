@@ -70,7 +70,7 @@ func TestServeData(t *testing.T) {
 	t.Parallel()
 	tree, seen := watched()
 	script := artifact.Artifact{Name: "pxelinux.cfg/a b", Stage: "script", Data: []byte("#!ipxe\n"), ContentType: "text/plain"}
-	require.NoError(t, tree.Publish("n1", script, artifact.Artifact{Name: "quiet", Data: []byte("x")}))
+	require.NoError(t, tree.Publish(t.Context(), "n1", script, artifact.Artifact{Name: "quiet", Data: []byte("x")}))
 
 	r := ask(tree, "GET", "/pxelinux.cfg/a%20b")
 	require.Equal(t, 200, r.StatusCode)
@@ -84,7 +84,7 @@ func TestServeData(t *testing.T) {
 	require.NotEmpty(t, tag)
 	require.Equal(t, 304, ask(tree, "GET", "/pxelinux.cfg/a%20b", "If-None-Match", tag).StatusCode)
 	var other artifact.Tree
-	require.NoError(t, other.Publish("n1", script))
+	require.NoError(t, other.Publish(t.Context(), "n1", script))
 	require.Equal(t, tag, ask(&other, "GET", "/pxelinux.cfg/a%20b").Header.Get("ETag"), "the same on every host")
 
 	head := ask(tree, "HEAD", "/pxelinux.cfg/a%20b")
@@ -99,7 +99,7 @@ func TestServeData(t *testing.T) {
 func TestEmptyContent(t *testing.T) {
 	t.Parallel()
 	tree, seen := watched()
-	require.NoError(t, tree.Publish("n1", artifact.Artifact{Name: "e", Stage: "s", Data: []byte{}}))
+	require.NoError(t, tree.Publish(t.Context(), "n1", artifact.Artifact{Name: "e", Stage: "s", Data: []byte{}}))
 	require.Equal(t, 200, ask(tree, "GET", "/e").StatusCode)
 	require.Equal(t, []task.Evidence{{Node: "n1", Stage: "s", Detail: "e"}}, seen())
 }
@@ -107,7 +107,7 @@ func TestEmptyContent(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	tree, seen := watched()
-	require.NoError(t, tree.Publish("n1", artifact.Artifact{Name: "n1/kernel", Stage: "kernel", Data: []byte("k")}))
+	require.NoError(t, tree.Publish(t.Context(), "n1", artifact.Artifact{Name: "n1/kernel", Stage: "kernel", Data: []byte("k")}))
 	for _, path := range []string{"/", "/none", "/n2/kernel", "/n1", "/n1/kernel/", "/a/../n1/kernel"} {
 		r := ask(tree, "GET", path)
 		require.Equal(t, 404, r.StatusCode, path)
@@ -124,7 +124,7 @@ func TestRefusals(t *testing.T) {
 	ask(tree, "GET", "/n1/"+strings.Repeat("x", 5000))
 	got := seen()
 	require.Equal(t, []task.Evidence{{Node: "n1", Stage: artifact.StageMissing, Detail: strings.Repeat("x", 100), Failed: true}}, got)
-	tree.Withdraw("n1")
+	_ = tree.Withdraw(t.Context(), "n1")
 	ask(tree, "GET", "/n1/kernel")
 	require.Empty(t, seen(), "nobody's any more")
 	new(artifact.Tree).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/x", nil))
@@ -134,7 +134,7 @@ func TestServeFile(t *testing.T) {
 	t.Parallel()
 	path, data := file(t, 20*(256<<10)+7)
 	tree, seen := watched()
-	require.NoError(t, tree.Publish("n1", artifact.Artifact{Name: "n1/ramdisk", Stage: "ramdisk", Dir: filepath.Dir(path), File: "image"}))
+	require.NoError(t, tree.Publish(t.Context(), "n1", artifact.Artifact{Name: "n1/ramdisk", Stage: "ramdisk", Dir: filepath.Dir(path), File: "image"}))
 	server := httptest.NewServer(tree)
 	defer server.Close()
 
@@ -167,7 +167,7 @@ func TestRanges(t *testing.T) {
 	t.Parallel()
 	path, data := file(t, 1000)
 	tree, seen := watched()
-	require.NoError(t, tree.Publish("n1", artifact.Artifact{Name: "iso", Stage: "s", File: path}))
+	require.NoError(t, tree.Publish(t.Context(), "n1", artifact.Artifact{Name: "iso", Stage: "s", File: path}))
 
 	get := func(r string) *http.Response { return ask(tree, "GET", "/iso", "Range", r) }
 	r := get("bytes=100-109")
@@ -191,7 +191,7 @@ func TestFileFailures(t *testing.T) {
 	path, _ := file(t, 10)
 	tree, seen := watched()
 	gone := filepath.Join(t.TempDir(), "gone")
-	require.NoError(t, tree.Publish("n1",
+	require.NoError(t, tree.Publish(t.Context(), "n1",
 		artifact.Artifact{Name: "gone", Stage: "s", File: gone},
 		artifact.Artifact{Name: "dir", Stage: "s", File: filepath.Dir(path)}))
 	for name, status := range map[string]int{"gone": 404, "dir": 500} {
@@ -229,7 +229,7 @@ func TestTransferEndsEarly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tree, seen := watched()
-			require.NoError(t, tree.Publish("n1", content))
+			require.NoError(t, tree.Publish(t.Context(), "n1", content))
 			ctx, cancel := context.WithCancelCause(t.Context())
 			for what, after := range map[string]func() error{
 				"the connection breaks":   func() error { return away },
@@ -253,7 +253,7 @@ func TestTruncatedFile(t *testing.T) {
 	t.Parallel()
 	path, _ := file(t, 1<<20)
 	tree, seen := watched()
-	require.NoError(t, tree.Publish("n1", artifact.Artifact{Name: "a", Stage: "s", File: path}))
+	require.NoError(t, tree.Publish(t.Context(), "n1", artifact.Artifact{Name: "a", Stage: "s", File: path}))
 	w := &cutOff{httptest.NewRecorder(), func() error { return os.Truncate(path, 300<<10) }}
 	tree.ServeHTTP(w, httptest.NewRequest("GET", "/a", nil))
 	all := seen()
@@ -268,7 +268,7 @@ func TestConcurrentUse(t *testing.T) {
 	set := func(v string) []artifact.Artifact {
 		return []artifact.Artifact{{Name: "n0/a", Stage: "s", Data: []byte(v)}, {Name: "n0/" + v, Stage: "s", Data: []byte(v)}}
 	}
-	require.NoError(t, tree.Replace("n0", set("v0")...))
+	require.NoError(t, tree.Replace(t.Context(), "n0", set("v0")...))
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
@@ -276,10 +276,10 @@ func TestConcurrentUse(t *testing.T) {
 			for j := range 200 {
 				switch {
 				case i == 0:
-					_ = tree.Replace(owner, set(fmt.Sprintf("v%d", j%2))...)
+					_ = tree.Replace(t.Context(), owner, set(fmt.Sprintf("v%d", j%2))...)
 				case i%2 == 0:
-					_ = tree.Publish(owner, artifact.Artifact{Name: owner + "/k", Data: []byte("k")})
-					tree.Withdraw(owner)
+					_ = tree.Publish(t.Context(), owner, artifact.Artifact{Name: owner + "/k", Data: []byte("k")})
+					tree.Withdraw(t.Context(), owner)
 				default:
 					if names := tree.Names("n0"); len(names) != 2 {
 						t.Errorf("got %q, want both artifacts", names)
@@ -300,7 +300,7 @@ func FuzzServe(f *testing.F) {
 	}
 	f.Add("/n1/kernel", "bytes=-1,0-0,2-1")
 	tree, _ := watched()
-	if err := tree.Publish("n1", artifact.Artifact{Name: "n1/kernel", Stage: "kernel", Data: []byte("kernel")}); err != nil {
+	if err := tree.Publish(context.Background(), "n1", artifact.Artifact{Name: "n1/kernel", Stage: "kernel", Data: []byte("kernel")}); err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, path, ranges string) {

@@ -1,65 +1,85 @@
 package artifact
 
 import (
-	"fmt"
+	"context"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/ferrule/ferrule/task"
 )
 
-// A Tree holds the artifacts of many owners and serves them as an
-// [net/http.Handler]. The zero Tree is empty and ready.
+// A Tree holds the artifacts of many owners in memory and serves them, as a
+// [net/http.Handler] and as an [io/fs.FS]. The zero Tree is empty and ready.
 type Tree struct {
 	// Observer is told what is fetched; nil discards. It is called on the
 	// goroutine that serves the machine, by many at once, and must not block.
 	// Set it before the tree is in use.
 	Observer func(task.Evidence)
 
-	mu     sync.RWMutex        // over what follows
-	names  map[string]*entry   // by name
-	owners map[string][]*entry // by owner, in the order of publishing
+	mu      sync.RWMutex         // over what follows
+	names   map[string]*entry    // by name
+	owners  map[string][]*entry  // by owner, in the order of publishing
+	sources map[fileName]*source // files that entries have as their content
 }
+
+var _ Publisher = (*Tree)(nil)
 
 // An entry is not changed once it is in a tree.
 type entry struct {
 	Artifact
-	owner string
-	tag   string // of Data
+	owner  string
+	tag    string  // of Data
+	source *source // of File
 }
 
-// Publish puts artifacts in the tree, all at once or, on an error, none. One
-// that owner already has under the same name is replaced, its other ones stay. A
-// name that another owner has is task.ErrExists.
-func (t *Tree) Publish(owner string, artifacts ...Artifact) error {
-	return t.put("artifact.Publish", owner, artifacts, false)
+// Publish implements [Publisher].
+func (t *Tree) Publish(ctx context.Context, owner string, artifacts ...Artifact) error {
+	return t.put(ctx, "artifact.Publish", owner, artifacts, false)
 }
 
-// Replace is Publish, and takes away whatever else owner had, in the same step.
-func (t *Tree) Replace(owner string, artifacts ...Artifact) error {
-	return t.put("artifact.Replace", owner, artifacts, true)
+// Replace implements [Publisher].
+func (t *Tree) Replace(ctx context.Context, owner string, artifacts ...Artifact) error {
+	return t.put(ctx, "artifact.Replace", owner, artifacts, true)
 }
 
-func (t *Tree) put(op, owner string, artifacts []Artifact, replace bool) error {
-	fresh, err := entries(op, owner, artifacts)
-	if err != nil {
-		return err
+func (t *Tree) put(ctx context.Context, op, owner string, artifacts []Artifact, replace bool) (err error) {
+	defer func() {
+		if err != nil {
+			letGo(artifacts)
+		}
+	}()
+	if err := ctx.Err(); err != nil {
+		return &task.Error{Op: op, Node: nodeOf(owner), Err: err}
+	}
+	fresh := make([]*entry, len(artifacts))
+	for i, a := range artifacts {
+		fresh[i] = &entry{Artifact: a, owner: owner}
+		if a.Data != nil {
+			fresh[i].tag = dataTag(a.Data)
+		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var errs []error
+	stays := func(name string) *Artifact {
+		if e := t.names[name]; e != nil && e.owner == owner && !replace {
+			return &e.Artifact
+		}
+		return nil
+	}
+	errs := []error{checkAll(op, owner, artifacts, stays)}
 	for _, e := range fresh {
 		if have := t.names[e.Name]; have != nil && have.owner != owner {
-			errs = append(errs, &task.Error{Op: op, Node: owner, Field: e.Name, Err: fmt.Errorf("%w: published for %s", task.ErrExists, have.owner),
-				Remedy: "clean up the other node, or correct which of the two has this address"})
+			errs = append(errs, taken(op, owner, &e.Artifact, have.owner))
 		}
 	}
 	if err := task.Join(errs...); err != nil {
 		return err
 	}
 	if t.names == nil {
-		t.names, t.owners = map[string]*entry{}, map[string][]*entry{}
+		t.names, t.owners, t.sources = map[string]*entry{}, map[string][]*entry{}, map[fileName]*source{}
+	}
+	for _, e := range fresh {
+		t.attach(e) // before what it replaces lets go of the same file
 	}
 	t.remove(owner, func(e *entry) bool {
 		return replace || slices.ContainsFunc(fresh, func(f *entry) bool { return f.Name == e.Name })
@@ -73,49 +93,46 @@ func (t *Tree) put(op, owner string, artifacts []Artifact, replace bool) error {
 	return nil
 }
 
-// entries checks artifacts and makes them ready to be published.
-func entries(op, owner string, artifacts []Artifact) ([]*entry, error) {
-	if owner == "" {
-		return nil, &task.Error{Op: op, Field: "owner", Err: task.ErrMissingParameter, Remedy: "name who publishes, as by a node's UUID"}
+// attach finds the source of e's file; t.mu is held.
+func (t *Tree) attach(e *entry) {
+	if e.File == "" {
+		return
 	}
-	var errs []error
-	seen := make(map[string]bool, len(artifacts))
-	fresh := make([]*entry, len(artifacts))
-	for i, a := range artifacts {
-		err := a.check()
-		if err == nil && seen[a.Name] {
-			err = fmt.Errorf("%w: named twice", task.ErrInvalidParameter)
-		}
-		if err != nil {
-			errs = append(errs, &task.Error{Op: op, Node: owner, Field: fmt.Sprintf("artifact %q", a.Name), Err: err})
-		}
-		seen[a.Name] = true
-		fresh[i] = &entry{Artifact: a, owner: owner}
-		if a.File == "" {
-			fresh[i].tag = dataTag(a.Data)
-		}
+	name := fileName{e.Dir, e.File}
+	s := t.sources[name]
+	if s == nil {
+		s = &source{name: name}
+		t.sources[name] = s
 	}
-	return fresh, task.Join(errs...)
+	s.entries++
+	e.source = s
 }
 
-// Withdraw takes those artifacts of owner out of the tree, all of them when no
-// name is given. Names that owner does not have are passed over. Transfers that
-// run go on.
-func (t *Tree) Withdraw(owner string, names ...string) {
+// Withdraw implements [Publisher]. It never fails.
+func (t *Tree) Withdraw(_ context.Context, owner string, names ...string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.remove(owner, func(e *entry) bool { return len(names) == 0 || slices.Contains(names, e.Name) })
+	return nil
 }
 
 // remove takes out the entries of owner that drop picks; t.mu is held.
 func (t *Tree) remove(owner string, drop func(*entry) bool) {
 	var keep []*entry
 	for _, e := range t.owners[owner] {
-		if drop(e) {
-			delete(t.names, e.Name)
+		if !drop(e) {
+			keep = append(keep, e)
 			continue
 		}
-		keep = append(keep, e)
+		delete(t.names, e.Name)
+		if e.source == nil {
+			continue
+		}
+		letGo([]Artifact{e.Artifact})
+		if e.source.entries--; e.source.entries == 0 {
+			delete(t.sources, e.source.name)
+			e.source.retire()
+		}
 	}
 	if len(keep) == 0 {
 		delete(t.owners, owner)
@@ -136,17 +153,18 @@ func (t *Tree) Names(owner string) []string {
 	return names
 }
 
-// nodeOf returns the UUID of the node that an owner publishes for.
-func nodeOf(owner string) string {
-	uuid, _, _ := strings.Cut(owner, "/")
-	return uuid
-}
-
-// find returns the entry with that name, nil for none.
-func (t *Tree) find(name string) *entry {
+// find returns the content that has that name, nil for none, and what to call it.
+func (t *Tree) find(name string) (e *entry, label string) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.names[name]
+	if e = t.names[name]; e == nil {
+		return nil, ""
+	}
+	label = e.label()
+	if e.Link != "" {
+		e = t.names[e.Link]
+	}
+	return e, label
 }
 
 // known reports whether owner has published something.

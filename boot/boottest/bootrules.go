@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 
-	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/internal/roletest"
 	"github.com/ferrule/ferrule/task"
 )
@@ -26,8 +25,57 @@ func (s *subject) instance(ctx context.Context, tk *task.Task) error {
 	return nil
 }
 
+// clean calls both CleanUps.
+func (s *subject) clean(ctx context.Context, tk *task.Task) error {
+	if err := errors.Join(s.boot.CleanUpRamdisk(ctx, tk), s.boot.CleanUpInstance(ctx, tk)); err != nil {
+		return fmt.Errorf("clean up: %w", err)
+	}
+	return nil
+}
+
+// removed is clean, and says what is left on the host after it.
+func (s *subject) removed(ctx context.Context, tk *task.Task) error {
+	if err := s.clean(ctx, tk); err != nil {
+		return err
+	}
+	return s.Nothing("CleanUpRamdisk and CleanUpInstance")
+}
+
+// works skips a rule unless one node can be prepared and cleaned up, for which
+// there are rules of their own.
+func (s *subject) works(ctx context.Context) error {
+	tk := s.Task("n9")
+	for _, step := range []func() error{
+		func() error { return s.ramdisk(ctx, tk) },
+		func() error { return s.booted(tk, Ramdisk, s.params) },
+		func() error { return s.instance(ctx, tk) },
+		func() error { return s.booted(tk, Instance, nil) },
+		func() error { return s.removed(ctx, tk) },
+	} {
+		if err := step(); err != nil {
+			return roletest.Skip(fmt.Sprintf("not even one node can be prepared and cleaned up: %v", err))
+		}
+	}
+	return nil
+}
+
+// more says what call adds to what is on the host.
+func (s *subject) more(what string, call func() error) error {
+	if s.Left == nil {
+		return call()
+	}
+	before := s.Left()
+	if err := call(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if more := roletest.Added(before, s.Left()); len(more) > 0 {
+		return fmt.Errorf("%s adds %q to %q", what, more, before)
+	}
+	return nil
+}
+
 func ramdiskBoots(ctx context.Context, s *subject) error {
-	tk := s.task("n1")
+	tk := s.Task("n1")
 	if err := s.ramdisk(ctx, tk); err != nil {
 		return err
 	}
@@ -35,26 +83,27 @@ func ramdiskBoots(ctx context.Context, s *subject) error {
 }
 
 func ramdiskRepeatable(ctx context.Context, s *subject) error {
-	tk := s.task("n1")
-	first := s.ramdisk(ctx, tk)
-	before := s.left()
-	if first != nil {
-		return first
+	if err := s.works(ctx); err != nil {
+		return err
 	}
+	tk := s.Task("n1")
 	if err := s.ramdisk(ctx, tk); err != nil {
-		return fmt.Errorf("called again: %w", err)
+		return err
 	}
-	if more := roletest.Added(before, s.left()); len(more) > 0 {
-		return fmt.Errorf("a second PrepareRamdisk adds %q to %q", more, before)
+	if err := s.more("a second PrepareRamdisk", func() error { return s.ramdisk(ctx, tk) }); err != nil {
+		return err
 	}
-	return nil
+	return s.booted(tk, Ramdisk, s.params)
 }
 
 func ramdiskLastParams(ctx context.Context, s *subject) error {
 	if err := s.observed(); err != nil {
 		return err
 	}
-	tk := s.task("n1")
+	if err := s.works(ctx); err != nil {
+		return err
+	}
+	tk := s.Task("n1")
 	old := maps.Clone(s.params)
 	old["ipa-old"] = "1"
 	for k := range s.params {
@@ -63,7 +112,7 @@ func ramdiskLastParams(ctx context.Context, s *subject) error {
 	if err := errors.Join(s.boot.PrepareRamdisk(ctx, tk, old), s.boot.PrepareRamdisk(ctx, tk, s.params)); err != nil {
 		return err
 	}
-	got := s.h.Booted(s.t, tk)
+	got := s.h.Booted(s.T, tk)
 	if _, ok := got.Params["ipa-old"]; ok {
 		return fmt.Errorf("the ramdisk is told %q, with a name of the call before", got.Params)
 	}
@@ -76,27 +125,28 @@ func ramdiskLastParams(ctx context.Context, s *subject) error {
 }
 
 func ramdiskBadParams(ctx context.Context, s *subject) error {
+	if err := s.works(ctx); err != nil {
+		return err
+	}
 	for _, bad := range []string{"a\nboot", "a\r\nboot", "a\x00b"} {
-		tk := s.task("n1")
+		tk := s.Task("n1")
 		params := maps.Clone(s.params)
 		params["ipa-note"] = bad
 		err := s.boot.PrepareRamdisk(ctx, tk, params)
-		if err == nil && s.h.Booted != nil && s.h.Booted(s.t, tk).Params["ipa-note"] == bad {
+		if err == nil && (s.h.Booted == nil || s.h.Booted(s.T, tk).Params["ipa-note"] == bad) {
 			if err := s.clean(ctx, tk); err != nil {
 				return err
 			}
 			continue
 		}
-		if !errors.Is(err, task.ErrInvalidParameter) {
-			return fmt.Errorf("PrepareRamdisk with value %q: got error %v, want task.ErrInvalidParameter", bad, err)
-		}
-		if left := s.left(); len(left) > 0 {
-			return fmt.Errorf("the refused value %q left %q", bad, left)
+		call := fmt.Sprintf("PrepareRamdisk with value %q", bad)
+		if err := errors.Join(roletest.WantError(call, err, task.ErrInvalidParameter), s.Nothing(call)); err != nil {
+			return err
 		}
 		if s.h.Booted == nil {
 			continue
 		}
-		if kind := s.h.Booted(s.t, tk).Kind; kind == Ramdisk || kind == Nowhere {
+		if kind := s.h.Booted(s.T, tk).Kind; kind == Ramdisk || kind == Nowhere {
 			return fmt.Errorf("after the refused value %q the node would boot %q", bad, kind)
 		}
 	}
@@ -107,21 +157,32 @@ func inPlaceFirst(ctx context.Context, s *subject) error {
 	if err := s.observed(); err != nil {
 		return err
 	}
-	tk := s.task("n1")
-	var stuck error
-	s.recorder.onDevices = func() {
-		if s.h.Booted(s.t, tk).Kind == Nowhere {
-			stuck = fmt.Errorf("the boot device was changed (%q) with nothing there to boot", s.recorder.deviceCalls())
-		}
-	}
-	if err := errors.Join(s.ramdisk(ctx, tk), s.instance(ctx, tk)); err != nil {
+	if err := s.works(ctx); err != nil {
 		return err
 	}
-	return stuck
+	tk := s.Task("n1")
+	for _, phase := range []struct {
+		call func(context.Context, *task.Task) error
+		want Kind
+	}{{s.ramdisk, Ramdisk}, {s.instance, Instance}} {
+		changed, got := false, Other
+		s.onDevice = func() { // of several changes the last one counts, unless one leads nowhere
+			if changed = true; got != Nowhere {
+				got = s.h.Booted(s.T, tk).Kind
+			}
+		}
+		if err := phase.call(ctx, tk); err != nil {
+			return err
+		}
+		if changed && got != phase.want {
+			return fmt.Errorf("when the boot device was changed (%q) the node would boot %q, not yet %q", s.calls.Of("management.SetBootDevice"), got, phase.want)
+		}
+	}
+	return nil
 }
 
 func instanceBoots(ctx context.Context, s *subject) error {
-	tk := s.task("n1")
+	tk := s.Task("n1")
 	if err := s.instance(ctx, tk); err != nil {
 		return err
 	}
@@ -129,7 +190,7 @@ func instanceBoots(ctx context.Context, s *subject) error {
 }
 
 func instanceAfterRamdisk(ctx context.Context, s *subject) error {
-	tk := s.task("n1")
+	tk := s.Task("n1")
 	if err := errors.Join(s.ramdisk(ctx, tk), s.instance(ctx, tk)); err != nil {
 		return err
 	}
@@ -137,28 +198,28 @@ func instanceAfterRamdisk(ctx context.Context, s *subject) error {
 }
 
 func instanceRepeatable(ctx context.Context, s *subject) error {
-	tk := s.task("n1")
-	for range 2 {
-		if err := s.instance(ctx, tk); err != nil {
-			return err
-		}
-	}
-	before := s.left()
-	if err := s.instance(ctx, tk); err != nil {
+	if err := s.works(ctx); err != nil {
 		return err
 	}
-	if more := roletest.Added(before, s.left()); len(more) > 0 {
-		return fmt.Errorf("another PrepareInstance adds %q to %q", more, before)
+	tk := s.Task("n1")
+	if s.instance(ctx, tk) != nil || s.booted(tk, Instance, nil) != nil {
+		return roletest.Skip("PrepareInstance does not work alone")
+	}
+	if err := s.more("another PrepareInstance", func() error { return s.instance(ctx, tk) }); err != nil {
+		return err
 	}
 	return s.booted(tk, Instance, nil)
 }
 
 func cleanUpUnprepared(ctx context.Context, s *subject) error {
-	return s.clean(ctx, s.task("n1"))
+	return s.clean(ctx, s.Task("n1"))
 }
 
 func cleanUpTwice(ctx context.Context, s *subject) error {
-	tk := s.task("n1")
+	if err := s.works(ctx); err != nil {
+		return err
+	}
+	tk := s.Task("n1")
 	if err := errors.Join(s.ramdisk(ctx, tk), s.clean(ctx, tk)); err != nil {
 		return err
 	}
@@ -169,7 +230,10 @@ func cleanUpTwice(ctx context.Context, s *subject) error {
 }
 
 func cleanUpMissingParameters(ctx context.Context, s *subject) error {
-	tk := s.task("n1")
+	if err := s.works(ctx); err != nil {
+		return err
+	}
+	tk := s.Task("n1")
 	if err := errors.Join(s.ramdisk(ctx, tk), s.instance(ctx, tk)); err != nil {
 		return err
 	}
@@ -178,7 +242,10 @@ func cleanUpMissingParameters(ctx context.Context, s *subject) error {
 }
 
 func cleanUpReloaded(ctx context.Context, s *subject) error {
-	tk := s.task("n1")
+	if err := s.works(ctx); err != nil {
+		return err
+	}
+	tk := s.Task("n1")
 	steps := []func() error{
 		func() error { return s.ramdisk(ctx, tk) },
 		func() error { return s.instance(ctx, tk) },
@@ -193,7 +260,7 @@ func cleanUpReloaded(ctx context.Context, s *subject) error {
 }
 
 func cleanUpLeavesNothing(ctx context.Context, s *subject) error {
-	if s.h.Leftovers == nil {
+	if s.Left == nil {
 		return roletest.Skip("the harness has no Leftovers")
 	}
 	for _, prepare := range []func(*task.Task) error{
@@ -201,7 +268,7 @@ func cleanUpLeavesNothing(ctx context.Context, s *subject) error {
 		func(tk *task.Task) error { return s.instance(ctx, tk) },
 		func(tk *task.Task) error { return errors.Join(s.ramdisk(ctx, tk), s.instance(ctx, tk)) },
 	} {
-		tk := s.task("n1")
+		tk := s.Task("n1")
 		if err := errors.Join(prepare(tk), s.removed(ctx, tk)); err != nil {
 			return err
 		}
@@ -213,12 +280,12 @@ func cleanUpLeavesInstance(ctx context.Context, s *subject) error {
 	if err := s.observed(); err != nil {
 		return err
 	}
-	tk := s.task("n1")
-	if err := errors.Join(s.ramdisk(ctx, tk), s.instance(ctx, tk)); err != nil {
+	if err := s.works(ctx); err != nil {
 		return err
 	}
-	if kind := s.h.Booted(s.t, tk).Kind; kind != Instance {
-		return roletest.Skip("the instance does not boot before CleanUpRamdisk")
+	tk := s.Task("n1")
+	if err := errors.Join(s.ramdisk(ctx, tk), s.instance(ctx, tk)); err != nil {
+		return err
 	}
 	if err := s.boot.CleanUpRamdisk(ctx, tk); err != nil {
 		return err
@@ -230,15 +297,15 @@ func cleanUpLeavesOthers(ctx context.Context, s *subject) error {
 	if err := s.observed(); err != nil {
 		return err
 	}
-	tk, other := s.task("n1"), s.task("n2")
-	if err := errors.Join(s.ramdisk(ctx, tk), s.ramdisk(ctx, other)); err != nil {
+	if err := s.works(ctx); err != nil {
 		return err
 	}
-	if s.h.Booted(s.t, other).Kind != Ramdisk {
-		return roletest.Skip("the ramdisk of a second node does not boot")
+	tk, other := s.Task("n1"), s.Task("n2")
+	if err := errors.Join(s.ramdisk(ctx, tk), s.ramdisk(ctx, other)); err != nil {
+		return err
 	}
 	if err := s.clean(ctx, tk); err != nil {
 		return err
 	}
-	return s.booted(other, Ramdisk, boot.Params(nil))
+	return s.booted(other, Ramdisk, nil)
 }

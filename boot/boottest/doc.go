@@ -15,9 +15,10 @@
 //
 // There is a subtest for each rule, and the message of a failure ends in the
 // sentence of the contract that was broken. Optional abilities are tested where
-// the implementation has them. What the suite cannot see it cannot test: give
-// Booted and Leftovers, and the rules about what the machine would boot and
-// about what is left on the host apply too.
+// the implementation has them. A rule that needs more than one that is broken
+// already is skipped. What the suite cannot see it cannot test: give Booted and
+// Leftovers, and the rules about what the machine would boot and about what is
+// left on the host apply too.
 //
 // # Siblings
 //

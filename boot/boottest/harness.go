@@ -1,11 +1,12 @@
 package boottest
 
 import (
-	"slices"
+	"context"
 	"testing"
 
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/driver"
+	"github.com/ferrule/ferrule/driver/drivertest"
 	"github.com/ferrule/ferrule/internal/roletest"
 	"github.com/ferrule/ferrule/task"
 )
@@ -59,56 +60,60 @@ type Target struct {
 // Run tests what h makes against every rule of [boot.BootInterface], a subtest each.
 func Run(t *testing.T, h Harness) {
 	t.Helper()
-	if h.New == nil || h.Task == nil {
-		t.Fatal("boottest: the harness needs New and Task")
-	}
+	roletest.Need(t, h.New != nil && h.Task != nil)
 	roletest.Run(t, rules, h.subject)
 }
 
 // A subject is one implementation under test and the nodes it works on.
 type subject struct {
-	t        *testing.T
+	roletest.Subject
 	h        Harness
 	boot     boot.BootInterface
 	params   boot.Params
-	leftover []string // before the first call
-	recorder *recorder
+	calls    *drivertest.Calls // of the siblings
+	onDevice func()            // after each change of the boot device; nil for none
 }
 
 func (h Harness) subject(t *testing.T) *subject {
-	s := &subject{t: t, h: h, boot: h.New(t), params: h.Params, recorder: new(recorder)}
+	s := &subject{h: h, boot: h.New(t), params: h.Params, calls: new(drivertest.Calls)}
 	if s.params == nil {
 		s.params = boot.Params{"ipa-api-url": "http://192.0.2.1:6385"}
 	}
-	if h.Leftovers != nil {
-		s.leftover = h.Leftovers(t)
-	}
+	s.Subject = roletest.Subject{T: t, Role: s.boot, Task: s.task, Work: s.work, Left: roletest.Leftovers(t, h.Leftovers)}
 	return s
 }
 
 // task returns a task on the node with that name whose driver has the
-// implementation under test, and the wrappers that see what it does.
+// implementation under test, and siblings that show what it does.
 func (s *subject) task(name string) *task.Task {
-	tk := s.h.Task(s.t, name)
-	d := new(driver.Driver)
-	if given, ok := tk.Driver.(*driver.Driver); ok && given != nil {
-		*d = *given
-	}
-	d.Boot = s.boot
-	d.Power = &power{driver.Of(tk).Power, s.recorder}
-	if d.Management != nil {
-		d.Management = &management{d.Management, s.recorder}
-	}
-	tk.Driver = d
-	return tk
+	return roletest.Fill(s.h.Task(s.T, name), func(d *driver.Driver) {
+		d.Boot = nil
+		*d = drivertest.Watch(*d, s.calls)
+		if d.Management != nil {
+			d.Management = devices{d.Management, s}
+		}
+		d.Boot = s.boot
+	})
 }
 
-// left lists what is on the host that was not there before the first call.
-func (s *subject) left() []string {
-	if s.h.Leftovers == nil {
-		return nil
+func (s *subject) work(ctx context.Context, tk *task.Task) error {
+	return task.Join(
+		s.boot.PrepareRamdisk(ctx, tk, s.params), s.boot.PrepareInstance(ctx, tk),
+		s.boot.CleanUpRamdisk(ctx, tk), s.boot.CleanUpInstance(ctx, tk), boot.ValidateRescue(ctx, s.boot, tk))
+}
+
+// devices tells a subject of each change of a boot device.
+type devices struct {
+	driver.ManagementInterface
+	s *subject
+}
+
+func (d devices) Unwrap() driver.ManagementInterface { return d.ManagementInterface }
+
+func (d devices) SetBootDevice(ctx context.Context, t *task.Task, setting driver.BootSetting) error {
+	err := d.ManagementInterface.SetBootDevice(ctx, t, setting)
+	if d.s.onDevice != nil {
+		d.s.onDevice()
 	}
-	added := roletest.Added(s.leftover, s.h.Leftovers(s.t))
-	slices.Sort(added)
-	return added
+	return err
 }

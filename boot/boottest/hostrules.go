@@ -11,8 +11,23 @@ import (
 	"github.com/ferrule/ferrule/task"
 )
 
+func validateLeavesMachine(ctx context.Context, s *subject) error {
+	_ = s.boot.Validate(ctx, s.Task("n1"))
+	if calls := s.calls.List(); len(calls) > 0 {
+		return fmt.Errorf("the machine was talked to by Validate: %q", calls)
+	}
+	return nil
+}
+
 func sharedLock(ctx context.Context, s *subject) error {
-	tk, err := roletest.Shared(ctx, s.task("n1"))
+	if err := s.works(ctx); err != nil {
+		return err
+	}
+	tk := s.Task("n1")
+	if err := errors.Join(s.ramdisk(ctx, tk), s.instance(ctx, tk)); err != nil {
+		return err
+	}
+	tk, err := roletest.Shared(ctx, tk)
 	if err != nil {
 		return err
 	}
@@ -22,46 +37,68 @@ func sharedLock(ctx context.Context, s *subject) error {
 	return nil
 }
 
+func exclusiveLock(ctx context.Context, s *subject) error {
+	tk, err := roletest.Shared(ctx, s.Task("n1"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		roletest.WantError("PrepareRamdisk under a shared lock", s.boot.PrepareRamdisk(ctx, tk, s.params), task.ErrNotExclusive),
+		roletest.WantError("PrepareInstance under a shared lock", s.boot.PrepareInstance(ctx, tk), task.ErrNotExclusive),
+		s.Nothing("refused calls"))
+}
+
+func takeOver(ctx context.Context, s *subject) error {
+	for i, state := range []task.State{task.Active, task.Adopting} {
+		tk := s.Task(fmt.Sprintf("n%d", i+1))
+		tk.Node.ProvisionState = state
+		tk, err := roletest.Shared(ctx, tk)
+		if err != nil {
+			return err
+		}
+		if err := s.boot.PrepareInstance(ctx, tk); err != nil {
+			return fmt.Errorf("PrepareInstance under a shared lock, in state %q: %w", state, err)
+		}
+		if calls := s.calls.List(); len(calls) > 0 {
+			return fmt.Errorf("in state %q PrepareInstance does to the machine: %q", state, calls)
+		}
+	}
+	return nil
+}
+
 func powerUntouched(ctx context.Context, s *subject) error {
-	tk := s.task("n1")
-	_ = errors.Join(s.boot.Validate(ctx, tk), s.ramdisk(ctx, tk), s.instance(ctx, tk), s.clean(ctx, tk))
-	if calls := s.recorder.powerCalls(); len(calls) > 0 {
+	tk := s.Task("n1")
+	_ = errors.Join(s.boot.Validate(ctx, tk), s.work(ctx, tk))
+	if calls := s.calls.Of("power.SetPowerState"); len(calls) > 0 {
 		return fmt.Errorf("the power was changed: %q", calls)
 	}
 	return nil
 }
 
 func canceled(ctx context.Context, s *subject) error {
-	gone, cancel := context.WithCancel(ctx)
-	cancel()
-	tk := s.task("n1")
-	methods := []struct {
-		name    string
-		call    func() error
-		useless bool // may succeed where it has nothing to wait for
-	}{
-		{"Validate", func() error { return s.boot.Validate(gone, tk) }, true},
-		{"PrepareRamdisk", func() error { return s.ramdisk(gone, tk) }, false},
-		{"PrepareInstance", func() error { return s.instance(gone, tk) }, false},
-		{"CleanUpRamdisk", func() error { return s.boot.CleanUpRamdisk(gone, tk) }, true},
-		{"CleanUpInstance", func() error { return s.boot.CleanUpInstance(gone, tk) }, true},
+	tk := s.Task("n1")
+	_ = errors.Join(s.ramdisk(ctx, tk), s.instance(ctx, tk)) // so that there is something to do
+	method := func(name string, call func(context.Context, *task.Task) error, idle bool) roletest.Method {
+		return roletest.Method{Name: name, Idle: idle, Call: func(ctx context.Context) error { return call(ctx, tk) }}
 	}
-	for _, m := range methods {
-		err := roletest.Promptly(m.name, m.call)
-		if !errors.Is(err, context.Canceled) && (err != nil || !m.useless) {
-			return fmt.Errorf("%s with a canceled context: got error %v, want context.Canceled", m.name, err)
-		}
-	}
-	return nil
+	return roletest.Canceled(ctx,
+		method("Validate", s.boot.Validate, true),
+		method("PrepareRamdisk", s.ramdisk, false),
+		method("PrepareInstance", s.boot.PrepareInstance, false),
+		method("CleanUpRamdisk", s.boot.CleanUpRamdisk, true),
+		method("CleanUpInstance", s.boot.CleanUpInstance, true))
 }
 
 func canceledMidway(ctx context.Context, s *subject) error {
+	if err := s.works(ctx); err != nil {
+		return err
+	}
 	for what, call := range map[string]func(context.Context, *task.Task) error{
 		"PrepareRamdisk": s.ramdisk, "PrepareInstance": s.instance,
 	} {
-		tk := s.task("n1")
+		tk := s.Task("n1")
 		err := roletest.Midway(ctx, func(ctx context.Context) error { return call(ctx, tk) }, func(n int) error {
-			if s.h.Booted != nil && s.h.Booted(s.t, tk).Kind == Nowhere {
+			if s.h.Booted != nil && s.h.Booted(s.T, tk).Kind == Nowhere {
 				return fmt.Errorf("node %s boots from something that is not there", tk.Node)
 			}
 			if n%2 == 0 { // each second time the same call comes next
@@ -81,85 +118,41 @@ func canceledMidway(ctx context.Context, s *subject) error {
 	return nil
 }
 
-// nodesAtOnce is how many nodes the rule about concurrency works on.
-const nodesAtOnce = 8
-
 func concurrentNodes(ctx context.Context, s *subject) error {
-	tasks := make([]*task.Task, nodesAtOnce)
-	params := make([]boot.Params, nodesAtOnce)
-	for i := range tasks {
-		tasks[i] = s.task(fmt.Sprintf("n%d", i+1))
-		params[i] = maps.Clone(s.params)
-		params[i]["ipa-node"] = tasks[i].Node.UUID
+	if err := s.works(ctx); err != nil {
+		return err
 	}
-	phase := func(what string, call func(i int) error, kind Kind) error {
-		if err := roletest.Together(nodesAtOnce, call); err != nil {
-			return fmt.Errorf("%s of %d nodes at once: %w", what, nodesAtOnce, err)
+	tasks := s.Tasks()
+	params := make([]boot.Params, len(tasks))
+	for i, tk := range tasks {
+		params[i] = maps.Clone(s.params)
+		params[i]["ipa-node"] = tk.Node.UUID
+	}
+	for _, phase := range []struct {
+		what string
+		call func(i int, tk *task.Task) error
+		then func(i int, tk *task.Task) error
+	}{
+		{"PrepareRamdisk",
+			func(i int, tk *task.Task) error {
+				return errors.Join(s.boot.Validate(ctx, tk), s.boot.PrepareRamdisk(ctx, tk, params[i]))
+			},
+			func(i int, tk *task.Task) error { return s.booted(tk, Ramdisk, params[i]) }},
+		{"PrepareInstance",
+			func(_ int, tk *task.Task) error { return s.boot.PrepareInstance(ctx, tk) },
+			func(_ int, tk *task.Task) error { return s.booted(tk, Instance, nil) }},
+		{"clean up",
+			func(_ int, tk *task.Task) error { return s.clean(ctx, tk) },
+			func(int, *task.Task) error { return nil }},
+	} {
+		if err := roletest.Together(tasks, phase.call); err != nil {
+			return fmt.Errorf("%s of %d nodes at once: %w", phase.what, len(tasks), err)
 		}
 		for i, tk := range tasks {
-			if kind == Other {
-				break
-			}
-			want := params[i]
-			if kind != Ramdisk {
-				want = nil
-			}
-			if err := s.booted(tk, kind, want); err != nil {
-				return fmt.Errorf("after %s of %d nodes at once: %w", what, nodesAtOnce, err)
+			if err := phase.then(i, tk); err != nil {
+				return fmt.Errorf("after %s of %d nodes at once: %w", phase.what, len(tasks), err)
 			}
 		}
-		return nil
 	}
-	if err := phase("PrepareRamdisk", func(i int) error {
-		return errors.Join(s.boot.Validate(ctx, tasks[i]), s.boot.PrepareRamdisk(ctx, tasks[i], params[i]))
-	}, Ramdisk); err != nil {
-		return err
-	}
-	if err := phase("PrepareInstance", func(i int) error { return s.boot.PrepareInstance(ctx, tasks[i]) }, Instance); err != nil {
-		return err
-	}
-	if err := phase("clean up", func(i int) error { return s.clean(ctx, tasks[i]) }, Other); err != nil {
-		return err
-	}
-	if left := s.left(); len(left) > 0 {
-		return fmt.Errorf("still there after %d nodes were cleaned up at once: %q", nodesAtOnce, left)
-	}
-	return nil
-}
-
-func goroutinesLeft(ctx context.Context, s *subject) error {
-	tk := s.task("n1")
-	return roletest.Leaked(func() error {
-		gone, cancel := context.WithCancel(ctx)
-		cancel()
-		_ = errors.Join(s.ramdisk(gone, tk), s.instance(gone, tk))
-		_ = errors.Join(s.boot.Validate(ctx, tk), s.ramdisk(ctx, tk), s.instance(ctx, tk), s.clean(ctx, tk))
-		return nil
-	})
-}
-
-func secretsUntold(ctx context.Context, s *subject) error {
-	gone, cancel := context.WithCancel(ctx)
-	cancel()
-	for _, keep := range []bool{true, false} {
-		good, spy := roletest.Plant(s.task("n1"), s.boot.Properties(), keep)
-		tasks := []*task.Task{good}
-		for _, field := range s.boot.Properties().Fields() {
-			tasks = append(tasks, roletest.With(good, field, nil), roletest.With(good, field, []any{true}))
-		}
-		for _, tk := range tasks {
-			for _, ctx := range []context.Context{gone, ctx} {
-				spy.Hear(s.boot.Validate(ctx, tk))
-				spy.Hear(boot.ValidateRescue(ctx, s.boot, tk))
-				spy.Hear(s.boot.PrepareRamdisk(ctx, tk, s.params))
-				spy.Hear(s.boot.PrepareInstance(ctx, tk))
-				spy.Hear(s.boot.CleanUpRamdisk(ctx, tk))
-				spy.Hear(s.boot.CleanUpInstance(ctx, tk))
-			}
-		}
-		if err := spy.Found(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.Nothing(fmt.Sprintf("clean up of %d nodes at once", len(tasks)))
 }

@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/ferrule/ferrule/deploy"
 	"github.com/ferrule/ferrule/task"
 )
 
@@ -105,7 +105,7 @@ func (h *alarmHeap) Pop() any {
 func (c *Conductor) allowed(n *task.Node) time.Duration {
 	switch n.ProvisionState {
 	case task.DeployWait:
-		if n.DeployStep["step"] == deployStep.Name {
+		if s, err := deploy.StepOf(n.DeployStep); err == nil && s.Same(deployStep) {
 			return c.cfg.CallbackTimeout
 		}
 		return c.cfg.StepTimeout
@@ -117,33 +117,46 @@ func (c *Conductor) allowed(n *task.Node) time.Duration {
 	return c.cfg.CallbackTimeout
 }
 
-// ring acts on one alarm.
-func (c *Conductor) ring(ctx context.Context, key string) {
-	if uuid, ok := strings.CutPrefix(key, beatAlarm); ok {
-		c.beats.retry(uuid)
+// ring acts on a node's alarm. It leaves a node alone that somebody works on: a
+// later alarm looks again.
+func (c *Conductor) ring(ctx context.Context, uuid string) {
+	t, err := c.manager.TryAcquire(ctx, uuid, "time-out")
+	switch {
+	case errors.Is(err, task.ErrNodeNotFound):
+		c.forgetFailure(uuid)
+		return
+	case errors.Is(err, task.ErrNodeLocked):
+		c.alarms.set(uuid, time.Now().Add(lockRetry))
+		return
+	case err != nil:
+		c.alarms.set(uuid, time.Now().Add(c.cfg.LeaseTime))
+		c.log.Warn("alarm not acted on", "node", uuid, "error", err)
 		return
 	}
-	err := c.work(ctx, key, "time-out", func(ctx context.Context, t *task.Task) error {
-		n := t.Node
-		switch {
-		case n.ProvisionState.Working():
-			return c.failInterrupted(ctx, t) // its lock was free
-		case !n.ProvisionState.Waiting():
-			return nil
-		}
+	if err := c.run(ctx, t, c.onAlarm); err != nil {
+		c.log.Warn("work ended by an alarm", "node", uuid, "error", err)
+	}
+}
+
+// onAlarm ends a wait that took too long, or work that nobody does any more; the
+// task is locked.
+func (c *Conductor) onAlarm(ctx context.Context, t *task.Task) error {
+	n := t.Node
+	why := c.unsavedFailure(n)
+	switch {
+	case why != nil:
+	case n.ProvisionState.Working():
+		why = interrupted(n)
+	case !n.ProvisionState.Waiting():
+		return nil
+	default:
 		if deadline := n.ProvisionUpdatedAt.Add(c.allowed(n)); time.Now().Before(deadline) {
 			c.alarms.set(n.UUID, deadline)
 			return nil
 		}
 		x := c.explain(n, t)
-		reason := &task.Error{Op: "conductor.Wait", Node: n.String(), Field: x.Wait.For,
+		why = &task.Error{Op: "conductor.Wait", Node: n.String(), Field: x.Wait.For,
 			Err: fmt.Errorf("%w: waited %s; %s", task.ErrTimeout, x.Wait.Allowed, x.Summary()), Remedy: "look at the machine's console, then try again"}
-		return c.endWait(ctx, t, task.EventFail, reason)
-	})
-	switch {
-	case errors.Is(err, task.ErrNodeLocked):
-		c.alarms.set(key, time.Now().Add(lockRetry))
-	case err != nil && ctx.Err() == nil:
-		c.log.Warn("wait ended", "node", key, "error", err)
 	}
+	return c.fail(ctx, t, task.EventFail, why)
 }

@@ -24,7 +24,7 @@ const manualSteps = "manual_clean_steps"
 // node is available, or with an error as for [Conductor.Deploy].
 func (c *Conductor) Provide(ctx context.Context, id string) error {
 	return c.work(ctx, id, "provide", func(ctx context.Context, t *task.Task) error {
-		if err := c.begin(ctx, t, task.EventProvide, driver.PowerRole); err != nil {
+		if err := c.begin(ctx, t, "conductor.Provide", task.EventProvide, driver.PowerRole); err != nil {
 			return err
 		}
 		t.Node.LastError = ""
@@ -44,7 +44,7 @@ func (c *Conductor) Clean(ctx context.Context, id string, steps []deploy.Step) e
 		if len(steps) == 0 {
 			return &task.Error{Op: op, Node: t.Node.String(), Field: "clean_steps", Err: task.ErrMissingParameter, Remedy: "name the steps to run"}
 		}
-		if err := c.begin(ctx, t, task.EventClean, driver.PowerRole); err != nil {
+		if err := c.begin(ctx, t, op, task.EventClean, driver.PowerRole); err != nil {
 			return err
 		}
 		known, err := c.cleanSteps(ctx, t)
@@ -60,11 +60,7 @@ func (c *Conductor) Clean(ctx context.Context, id string, steps []deploy.Step) e
 			return err
 		}
 		t.Node.TargetProvisionState = task.Manageable
-		list := make([]any, len(steps))
-		for i, s := range steps {
-			list[i] = map[string]any(s.Info())
-		}
-		t.Node.SetInternal(manualSteps, list)
+		t.Node.SetInternal(manualSteps, infos(steps))
 		if err := c.saveState(ctx, t, was); err != nil {
 			return err
 		}
@@ -100,7 +96,7 @@ func manual(n *task.Node, wanted, known []deploy.Step, early bool) ([]deploy.Ste
 func (c *Conductor) clean(ctx context.Context, t *task.Task) error {
 	err := c.startClean(ctx, t)
 	if err != nil {
-		return c.failClean(ctx, t, task.EventFail, err)
+		return c.fail(ctx, t, task.EventFail, err)
 	}
 	return nil
 }
@@ -119,6 +115,9 @@ func (c *Conductor) startClean(ctx context.Context, t *task.Task) error {
 	var state task.State
 	err := c.guarded(ctx, t, "deploy.PrepareCleaning", func() (err error) {
 		state, err = deploy.PrepareCleaning(ctx, driver.Of(t).Deploy, t)
+		if err == nil && state != "" && state != task.CleanWait {
+			err = badAnswer("deploy.PrepareCleaning", t, state, "", task.CleanWait)
+		}
 		return err
 	})
 	switch {
@@ -126,8 +125,6 @@ func (c *Conductor) startClean(ctx context.Context, t *task.Task) error {
 		return err
 	case state == task.CleanWait:
 		return c.advance(ctx, t, task.EventWait)
-	case state != "":
-		return fmt.Errorf("deploy.PrepareCleaning answered %q, which is neither nothing nor %q", state, task.CleanWait)
 	}
 	return c.runCleanSteps(ctx, t)
 }
@@ -202,23 +199,20 @@ func (c *Conductor) resumeClean(ctx context.Context, t *task.Task) error {
 	return c.continueClean(ctx, t)
 }
 
-// failClean ends cleaning: what it began is torn down, and the node stays out
-// of use in maintenance, for its disk may hold old data. By request nothing is
-// wrong with the node, so it is not put in maintenance then.
-func (c *Conductor) failClean(ctx context.Context, t *task.Task, on task.Event, reason error) error {
-	if c.lost(ctx, t, reason) {
-		return reason
-	}
+// endClean tears down what cleaning began. The node stays out of use in
+// maintenance, for its disk may hold old data; by request nothing is wrong with
+// the node, so it is not put in maintenance then.
+func (c *Conductor) endClean(ctx context.Context, t *task.Task, reason error) error {
 	n := t.Node
-	errs := []error{reason, c.mend(ctx, t, "deploy.TearDownCleaning", func(ctx context.Context, t *task.Task) error {
+	err := c.mend(ctx, t, "deploy.TearDownCleaning", func(ctx context.Context, t *task.Task) error {
 		return deploy.TearDownCleaning(ctx, driver.Of(t).Deploy, t)
-	})}
+	})
 	cleaning.clear(n)
 	n.SetInternal(manualSteps, nil)
 	n.SetInternal(abortAfter, nil)
 	if !errors.Is(reason, task.ErrAborted) {
 		n.Maintenance, n.Fault = true, cleanFault
-		n.MaintenanceReason = task.Join(errs...).Error()
+		n.MaintenanceReason = task.Join(reason, err).Error()
 	}
-	return c.failed(ctx, t, on, errs)
+	return err
 }

@@ -2,7 +2,6 @@ package conductor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -28,13 +27,15 @@ func (c *Conductor) Rebuild(ctx context.Context, id string) error {
 
 func (c *Conductor) deployOn(ctx context.Context, id string, on task.Event) error {
 	return c.work(ctx, id, string(on), func(ctx context.Context, t *task.Task) error {
+		op := "conductor.Deploy"
 		if on == task.EventRebuild {
-			if err := refuseProtected(t, on); err != nil {
+			op = "conductor.Rebuild"
+			if err := refuseProtected(t, op); err != nil {
 				return err
 			}
 		}
 		roles := present(t, driver.PowerRole, driver.ManagementRole, driver.BootRole, driver.DeployRole)
-		if err := c.begin(ctx, t, on, roles...); err != nil {
+		if err := c.begin(ctx, t, op, on, roles...); err != nil {
 			return err
 		}
 		t.Node.LastError = ""
@@ -43,18 +44,10 @@ func (c *Conductor) deployOn(ctx context.Context, id string, on task.Event) erro
 			return err
 		}
 		if err := c.startDeploy(ctx, t); err != nil {
-			return c.failDeploy(ctx, t, task.EventFail, err)
+			return c.fail(ctx, t, task.EventFail, err)
 		}
 		return nil
 	})
-}
-
-func refuseProtected(t *task.Task, on task.Event) error {
-	if !t.Node.Protected {
-		return nil
-	}
-	return &task.Error{Op: "conductor." + string(on), Node: t.Node.String(), Field: "protected", Err: task.ErrProtected,
-		Remedy: "unprotect the node: " + t.Node.ProtectedReason}
 }
 
 func (c *Conductor) startDeploy(ctx context.Context, t *task.Task) error {
@@ -92,7 +85,7 @@ func (c *Conductor) continueDeploy(ctx context.Context, t *task.Task) error {
 	last := t.Node.DeployStep
 	deploying.clear(t.Node)
 	if err := c.advance(ctx, t, task.EventDone); err != nil {
-		t.Node.DeployStep = last // failDeploy sees by it that the machine was reached
+		t.Node.DeployStep = last // endDeploy sees by it that the machine was reached
 		return err
 	}
 	return nil
@@ -118,34 +111,16 @@ func (c *Conductor) resumeDeploy(ctx context.Context, t *task.Task) error {
 	return c.continueDeploy(ctx, t)
 }
 
-// failDeploy leaves a node whose deploy failed sound: off if the deploy had
-// reached the machine, nothing of it left on this host, and the reason in
-// last_error. It returns that reason.
-func (c *Conductor) failDeploy(ctx context.Context, t *task.Task, on task.Event, reason error) error {
-	if c.lost(ctx, t, reason) {
-		return reason
-	}
-	errs := []error{reason}
+// endDeploy leaves a node whose deploy failed off, if the deploy had reached the
+// machine, and nothing of it on this host.
+func (c *Conductor) endDeploy(ctx context.Context, t *task.Task) error {
+	var errs []error
 	if len(t.Node.DeployStep) > 0 {
 		errs = append(errs, c.powerOff(ctx, t))
 	}
 	errs = append(errs, c.mend(ctx, t, "deploy.CleanUp", driver.Of(t).Deploy.CleanUp))
 	deploying.clear(t.Node)
-	return c.failed(ctx, t, on, errs)
-}
-
-// failed records why in last_error and moves the node by on, EventFail or
-// EventAbort. It returns errs as one.
-func (c *Conductor) failed(ctx context.Context, t *task.Task, on task.Event, errs []error) error {
-	ctx, cancel := c.cleanUpContext(ctx)
-	defer cancel()
-	reason := task.Join(errs...)
-	t.Node.LastError = reason.Error()
-	if err := c.advance(ctx, t, on); err != nil {
-		return errors.Join(reason, err)
-	}
-	c.log.Warn("work failed", "node", t.Node.UUID, "state", t.Node.ProvisionState, "error", reason)
-	return reason
+	return task.Join(errs...)
 }
 
 // TearDown takes the instance from the node and then cleans it. The instance's
@@ -153,30 +128,36 @@ func (c *Conductor) failed(ctx context.Context, t *task.Task, on task.Event, err
 // has been taken from it, and kept when that failed, so that it can be tried
 // again. A protected node is refused.
 func (c *Conductor) TearDown(ctx context.Context, id string) error {
-	return c.work(ctx, id, "delete", func(ctx context.Context, t *task.Task) error {
-		if err := refuseProtected(t, task.EventDelete); err != nil {
+	return c.work(ctx, id, "tear down", func(ctx context.Context, t *task.Task) error {
+		const op = "conductor.TearDown"
+		if err := refuseProtected(t, op); err != nil {
 			return err
 		}
-		if err := c.begin(ctx, t, task.EventDelete, driver.PowerRole); err != nil {
+		if err := c.begin(ctx, t, op, task.EventDelete, driver.PowerRole); err != nil {
 			return err
 		}
 		t.Node.LastError = ""
-		waiting := t.Node.ProvisionState.Waiting()
+		ramdisk := inRamdisk(t.Node.ProvisionState)
 		if err := c.advance(ctx, t, task.EventDelete); err != nil {
 			return err
 		}
-		if err := c.tearDown(ctx, t, waiting); err != nil {
-			return c.failed(ctx, t, task.EventFail, []error{err})
+		if err := c.tearDown(ctx, t, ramdisk); err != nil {
+			return c.fail(ctx, t, task.EventFail, err)
 		}
 		n := t.Node
 		n.InstanceUUID, n.InstanceInfo = "", nil
 		n.SetInternal("instance", nil)
 		deploying.clear(n)
 		if err := c.advance(ctx, t, task.EventClean); err != nil {
-			return c.failed(ctx, t, task.EventFail, []error{err})
+			return c.fail(ctx, t, task.EventFail, err)
 		}
 		return c.clean(ctx, t)
 	})
+}
+
+// inRamdisk reports whether a node in s may run a ramdisk.
+func inRamdisk(s task.State) bool {
+	return s.Waiting() || s == task.DeployHold || s == task.CleanHold || s == task.ServiceHold || s == task.Rescue
 }
 
 // tearDown takes the machine from its instance, or from the ramdisk that runs,
@@ -195,7 +176,7 @@ func (c *Conductor) tearDown(ctx context.Context, t *task.Task, ramdisk bool) er
 	errs = append(errs, c.guarded(ctx, t, "deploy.TearDown", func() error {
 		state, err := d.Deploy.TearDown(ctx, t)
 		if err == nil && state != task.Deleted {
-			err = fmt.Errorf("the driver answered %q, not %q", state, task.Deleted)
+			err = badAnswer("deploy.TearDown", t, state, task.Deleted)
 		}
 		return err
 	}))
@@ -229,7 +210,8 @@ func (c *Conductor) takeOver(ctx context.Context, t *task.Task) error {
 // untouched.
 func (c *Conductor) Adopt(ctx context.Context, id string) error {
 	return c.work(ctx, id, "adopt", func(ctx context.Context, t *task.Task) error {
-		if err := c.begin(ctx, t, task.EventAdopt, present(t, driver.PowerRole, driver.BootRole, driver.DeployRole)...); err != nil {
+		roles := present(t, driver.PowerRole, driver.BootRole, driver.DeployRole)
+		if err := c.begin(ctx, t, "conductor.Adopt", task.EventAdopt, roles...); err != nil {
 			return err
 		}
 		t.Node.LastError = ""
@@ -241,7 +223,7 @@ func (c *Conductor) Adopt(ctx context.Context, id string) error {
 			err = c.advance(ctx, t, task.EventDone)
 		}
 		if err != nil {
-			return c.failed(ctx, t, task.EventFail, []error{err})
+			return c.fail(ctx, t, task.EventFail, err)
 		}
 		return nil
 	})

@@ -6,8 +6,12 @@
 //
 //	c, err := conductor.New(conductor.Config{Store: store, Registry: registry})
 //	go c.Run(ctx)
-//	err = c.Deploy(ctx, "node-1")
-//	err = c.WaitFor(ctx, "node-1", task.Active)
+//	err = c.Enroll(ctx, &task.Node{Name: "node-1", Driver: "ipxe_agent"})
+//	err = c.Bring(ctx, "node-1", task.Active)
+//
+// [Conductor.Bring] goes the whole way and waits. [Conductor.Manage],
+// [Conductor.Provide], [Conductor.Deploy] and their kin are the single pieces of
+// work, and [Conductor.WaitFor] waits for the end of one.
 //
 // # Who does what
 //
@@ -24,7 +28,9 @@
 // node in a failed state with the reason in last_error, its machine off where
 // the work had reached it, nothing of it left on this host, and the same call
 // can be made again. A panic in a driver fails its own node only. Work that a
-// process died in the middle of is failed by the next one's Run.
+// process died in the middle of is failed by the next one's Run, and a failure
+// that the store does not take is put on record when it answers again. Where
+// another host has taken the lock of a node, nothing of it is touched any more.
 //
 // # Seeing what goes on
 //

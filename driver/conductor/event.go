@@ -2,7 +2,6 @@ package conductor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -40,10 +39,12 @@ type Event struct {
 
 // Watch yields the conductor's events after the one with sequence number after,
 // 0 for all that are still kept, and then new ones as they come, until ctx ends
-// or the loop is left. A watcher that is too slow gets one [Missed] event in
+// or the loop is left. A number that no event has yet, such as an earlier
+// process's, means the newest event. A watcher that is too slow gets one [Missed] event in
 // place of those it lost; it slows nobody down.
 func (c *Conductor) Watch(ctx context.Context, after uint64) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
+		after := min(after, c.events.newest())
 		for {
 			batch, changed := c.events.since(after)
 			for _, e := range batch {
@@ -76,38 +77,50 @@ func (c *Conductor) LastEvent() uint64 {
 // nobody working on it. It returns an error when ctx ends, and when the node
 // came to rest in another state: then the error has the node's last_error.
 func (c *Conductor) WaitFor(ctx context.Context, id string, want ...task.State) error {
-	const op = "conductor.WaitFor"
 	uuid, err := c.manager.Find(ctx, id)
 	if err != nil {
-		return &task.Error{Op: op, Node: id, Err: err}
+		return err
 	}
 	look := time.NewTicker(otherHosts)
 	defer look.Stop()
 	for {
-		changed := c.events.nodeChange(uuid)
-		r, err := c.manager.Get(ctx, uuid)
-		if err != nil {
-			return &task.Error{Op: op, Node: id, Err: err}
-		}
-		n := r.Node
-		switch {
-		case r.Lease.Held(time.Now()):
-		case slices.Contains(want, n.ProvisionState):
-			return nil
-		case n.ProvisionState.Stable(), n.ProvisionState.Failed():
-			err := fmt.Errorf("%w: %q while waiting for %q", task.ErrInvalidState, n.ProvisionState, want)
-			if n.LastError != "" {
-				err = fmt.Errorf("%w: %w", err, errors.New(n.LastError))
-			}
-			return &task.Error{Op: op, Node: n.String(), Field: "provision_state", Err: err}
-		}
-		select {
-		case <-changed:
-		case <-look.C:
-		case <-ctx.Done():
-			return &task.Error{Op: op, Node: n.String(), Err: context.Cause(ctx)}
+		if done, err := c.waitOnce(ctx, uuid, want, look.C); done || err != nil {
+			return err
 		}
 	}
+}
+
+// waitOnce looks at the node and waits until it may be time to look again.
+func (c *Conductor) waitOnce(ctx context.Context, uuid string, want []task.State, look <-chan time.Time) (done bool, err error) {
+	const op = "conductor.WaitFor"
+	changed := c.events.join(uuid)
+	defer c.events.leave(uuid, changed)
+	r, err := c.manager.Get(ctx, uuid)
+	switch {
+	case ctx.Err() != nil:
+		return false, &task.Error{Op: op, Node: uuid, Err: context.Cause(ctx)}
+	case err != nil:
+		return false, err
+	}
+	n := r.Node
+	switch {
+	case r.Lease.Held(time.Now()):
+	case slices.Contains(want, n.ProvisionState):
+		return true, nil
+	case n.ProvisionState.Stable(), n.ProvisionState.Failed():
+		err := fmt.Errorf("%w: %q while waiting for %q", task.ErrInvalidState, n.ProvisionState, want)
+		if n.LastError != "" {
+			err = fmt.Errorf("%w: %s", err, n.LastError)
+		}
+		return false, &task.Error{Op: op, Node: n.String(), Field: "provision_state", Err: err}
+	}
+	select {
+	case <-changed.happened:
+	case <-look:
+	case <-ctx.Done():
+		return false, &task.Error{Op: op, Node: n.String(), Err: context.Cause(ctx)}
+	}
+	return false, nil
 }
 
 // otherHosts is how often WaitFor looks for changes that another host made.
@@ -119,11 +132,17 @@ type eventLog struct {
 	ring    []Event
 	last    uint64        // sequence number of the newest
 	changed chan struct{} // closed by the next event; nil while nobody waits
-	nodes   map[string]chan struct{}
+	nodes   map[string]*nodeChange
+}
+
+// A nodeChange tells those who wait for one node that work on it came to rest.
+type nodeChange struct {
+	happened chan struct{}
+	waiters  int // guarded by eventLog.mu
 }
 
 func newEventLog(size int) *eventLog {
-	return &eventLog{ring: make([]Event, size), nodes: map[string]chan struct{}{}}
+	return &eventLog{ring: make([]Event, size), nodes: map[string]*nodeChange{}}
 }
 
 func (l *eventLog) publish(e Event) {
@@ -138,12 +157,18 @@ func (l *eventLog) publish(e Event) {
 	}
 }
 
+// newest returns the sequence number of the newest event, 0 for none.
+func (l *eventLog) newest() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
+
 // since returns the events after that sequence number and, where there are
 // none, a channel that the next one closes.
 func (l *eventLog) since(after uint64) ([]Event, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	after = min(after, l.last)
 	if after == l.last {
 		if l.changed == nil {
 			l.changed = make(chan struct{})
@@ -162,24 +187,32 @@ func (l *eventLog) since(after uint64) ([]Event, <-chan struct{}) {
 	return batch, nil
 }
 
-// nodeChange returns a channel that is closed when work on the node ends or
-// rests.
-func (l *eventLog) nodeChange(uuid string) <-chan struct{} {
+// join returns what tells of the next time that work on the node comes to rest.
+func (l *eventLog) join(uuid string) *nodeChange {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	ch, ok := l.nodes[uuid]
-	if !ok {
-		ch = make(chan struct{})
-		l.nodes[uuid] = ch
+	w := l.nodes[uuid]
+	if w == nil {
+		w = &nodeChange{happened: make(chan struct{})}
+		l.nodes[uuid] = w
 	}
-	return ch
+	w.waiters++
+	return w
+}
+
+func (l *eventLog) leave(uuid string, w *nodeChange) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w.waiters--; w.waiters == 0 && l.nodes[uuid] == w {
+		delete(l.nodes, uuid)
+	}
 }
 
 func (l *eventLog) wake(uuid string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if ch, ok := l.nodes[uuid]; ok {
-		close(ch)
+	if w := l.nodes[uuid]; w != nil {
+		close(w.happened)
 		delete(l.nodes, uuid)
 	}
 }

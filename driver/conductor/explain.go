@@ -1,12 +1,12 @@
 package conductor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/ferrule/ferrule/deploy"
 	"github.com/ferrule/ferrule/driver"
@@ -49,80 +49,16 @@ type Stage struct {
 	besides bool // the driver did not list it
 }
 
-// A trail is the evidence seen of one node, by stage.
-type trail struct {
-	stages []Stage
-}
-
-// maxStages bounds what a node's trail keeps, whatever is reported of it.
-const maxStages = 32
-
-// Observe takes note of something seen of a node, for [Conductor.Explain] and
-// [Conductor.Watch]. It does not block, and fits the Observer fields of tasks,
-// artifact trees and handlers. Evidence of a node at rest is only an event.
-func (c *Conductor) Observe(e task.Evidence) {
-	e.Stage, e.Detail = oneLine(e.Stage), oneLine(e.Detail)
-	c.mu.Lock()
-	tr := c.trails[e.Node]
-	if tr != nil {
-		tr.add(e)
-	}
-	c.mu.Unlock()
-	c.events.publish(Event{Kind: Seen, Node: e.Node, Evidence: e})
-}
-
-// oneLine makes what a machine may have chosen fit to show.
-func oneLine(s string) string {
-	const most = 256
-	s = strings.ToValidUTF8(s[:min(len(s), most)], "")
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, s)
-}
-
-func (tr *trail) add(e task.Evidence) {
-	i := slices.IndexFunc(tr.stages, func(s Stage) bool { return s.Name == e.Stage })
-	if i < 0 {
-		if len(tr.stages) == maxStages {
-			return
-		}
-		i = len(tr.stages)
-		tr.stages = append(tr.stages, Stage{Name: e.Stage, besides: true})
-	}
-	s := &tr.stages[i]
-	s.Seen, s.Detail, s.Done, s.Total, s.Failed = time.Now().UTC(), e.Detail, e.Done, e.Total, e.Failed
-	s.Count++
-}
-
-// forgetEvidence starts a new trail: what was seen before belongs to earlier work.
-func (c *Conductor) forgetEvidence(uuid string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.trails[uuid] = &trail{}
-}
-
-// followEvidence starts a trail for a node that another process sent on its way.
-func (c *Conductor) followEvidence(uuid string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.trails[uuid] == nil {
-		c.trails[uuid] = &trail{}
-	}
-}
-
 // Explain says where the node stands: its state, who works on it, and, where it
 // waits, for what, since when, how long it may, what was seen so far and what is
 // awaited next.
 func (c *Conductor) Explain(ctx context.Context, id string) (Explanation, error) {
 	r, err := c.manager.Get(ctx, id)
 	if err != nil {
-		return Explanation{}, &task.Error{Op: "conductor.Explain", Node: id, Err: err}
+		return Explanation{}, err
 	}
 	t := &task.Task{Node: r.Node, Ports: r.Ports}
-	if d, err := c.cfg.Registry.Driver(r.Node); err == nil {
+	if d, err := c.driverOf(r.Node); err == nil {
 		t.Driver = d
 	}
 	x := c.explain(r.Node, t)
@@ -136,10 +72,7 @@ func (c *Conductor) explain(n *task.Node, t *task.Task) Explanation {
 		Power: n.PowerState, LastError: n.LastError,
 	}
 	if n.Maintenance {
-		x.Maintenance = n.MaintenanceReason
-		if x.Maintenance == "" {
-			x.Maintenance = "no reason given"
-		}
+		x.Maintenance = cmp.Or(n.MaintenanceReason, noReason)
 	}
 	for _, info := range []task.Info{n.DeployStep, n.CleanStep} {
 		if s, err := deploy.StepOf(info); err == nil && s.Name != "" {
@@ -239,10 +172,14 @@ func listOr(names []string, none string) string {
 	return strings.Join(names, ", ")
 }
 
-// String returns a few lines for people.
+// String returns a few lines for people. What machines and drivers said is made
+// fit for a terminal.
 func (x Explanation) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s is in %q since %s", x.Node, x.State, x.Since.Format(time.TimeOnly))
+	fmt.Fprintf(&b, "%s is in %q", x.Node, x.State)
+	if !x.Since.IsZero() {
+		fmt.Fprintf(&b, " since %s", x.Since.UTC().Format(time.DateTime))
+	}
 	if x.Target != "" {
 		fmt.Fprintf(&b, ", heading for %q", x.Target)
 	}
@@ -253,20 +190,32 @@ func (x Explanation) String() string {
 	if x.Lock.ID != "" {
 		fmt.Fprintf(&b, "  locked by %s for %s\n", x.Lock.Host, x.Lock.Purpose)
 	}
-	if x.Wait.For != "" {
-		fmt.Fprintf(&b, "  waits for %s, since %s, at most %s\n", x.Wait.For, x.Wait.Started.Format(time.TimeOnly), x.Wait.Allowed)
+	switch {
+	case x.Wait.For != "":
+		fmt.Fprintf(&b, "  waits for %s, since %s, at most %s\n", x.Wait.For, x.Wait.Started.UTC().Format(time.TimeOnly), x.Wait.Allowed)
+	case x.Step != "":
+		fmt.Fprintf(&b, "  runs step %s\n", x.Step)
 	}
 	next := x.Next()
 	for _, s := range x.Stages {
 		fmt.Fprintf(&b, "    %s\n", s.line(s.Name == next))
 	}
 	if x.Maintenance != "" {
-		fmt.Fprintf(&b, "  in maintenance: %s\n", x.Maintenance)
+		fmt.Fprintf(&b, "  in maintenance: %s\n", indented(x.Maintenance))
 	}
 	if x.LastError != "" {
-		fmt.Fprintf(&b, "  last error: %s\n", strings.ReplaceAll(x.LastError, "\n", "\n    "))
+		fmt.Fprintf(&b, "  last error: %s\n", indented(x.LastError))
 	}
 	return b.String()
+}
+
+// indented makes a text of several lines part of another one.
+func indented(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, l := range lines {
+		lines[i] = printable(l)
+	}
+	return strings.Join(lines, "\n    ")
 }
 
 func (s Stage) line(next bool) string {
@@ -285,7 +234,7 @@ func (s Stage) line(next bool) string {
 	}
 	line := mark + " " + s.Name + when
 	if s.Total > 0 {
-		line += fmt.Sprintf(", %d %%", s.Done*100/s.Total)
+		line += fmt.Sprintf(", %.0f %%", 100*float64(min(max(s.Done, 0), s.Total))/float64(s.Total))
 	}
 	if s.Detail != "" {
 		line += ": " + s.Detail

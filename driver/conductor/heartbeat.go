@@ -21,7 +21,7 @@ import (
 func (c *Conductor) Heartbeat(ctx context.Context, id string, h deploy.Heartbeat) error {
 	r, err := c.manager.Get(ctx, id)
 	if err != nil {
-		return &task.Error{Op: "conductor.Heartbeat", Node: id, Err: err}
+		return err
 	}
 	if s := r.Node.ProvisionState; !s.Waiting() && !s.Working() {
 		return &task.Error{Op: "conductor.Heartbeat", Node: r.Node.String(), Field: "provision_state", Err: fmt.Errorf("%w: no ramdisk is expected in %q", task.ErrInvalidState, s)}
@@ -30,22 +30,30 @@ func (c *Conductor) Heartbeat(ctx context.Context, id string, h deploy.Heartbeat
 	return nil
 }
 
+// A beat is a heartbeat, with how many came before it.
+type beat struct {
+	deploy.Heartbeat
+	seq uint64
+}
+
 // A beatQueue holds the newest heartbeat of each node that has one to look at.
 type beatQueue struct {
 	mu    sync.Mutex
-	beats map[string]deploy.Heartbeat
+	beats map[string]beat
+	seq   uint64
 	ready []string      // nodes to look at, in turn
 	wake  chan struct{} // told that ready is not empty
 }
 
 func (q *beatQueue) init() {
-	q.beats, q.wake = map[string]deploy.Heartbeat{}, make(chan struct{}, 1)
+	q.beats, q.wake = map[string]beat{}, make(chan struct{}, 1)
 }
 
 func (q *beatQueue) put(uuid string, h deploy.Heartbeat) {
 	q.mu.Lock()
 	_, queued := q.beats[uuid]
-	q.beats[uuid] = h
+	q.seq++
+	q.beats[uuid] = beat{h, q.seq}
 	if !queued {
 		q.ready = append(q.ready, uuid)
 	}
@@ -74,7 +82,7 @@ func (q *beatQueue) signal() {
 }
 
 // take returns the next heartbeat to look at.
-func (q *beatQueue) take() (string, deploy.Heartbeat, bool) {
+func (q *beatQueue) take() (uuid string, h beat, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.ready) > 0 {
@@ -85,25 +93,25 @@ func (q *beatQueue) take() (string, deploy.Heartbeat, bool) {
 			return uuid, h, true
 		}
 	}
-	return "", deploy.Heartbeat{}, false
+	return "", beat{}, false
 }
 
 // keep puts a heartbeat back, unless a newer one came, without looking at it
 // before retry.
-func (q *beatQueue) keep(uuid string, h deploy.Heartbeat) {
+func (q *beatQueue) keep(uuid string, h beat) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if _, newer := q.beats[uuid]; !newer {
+	if q.beats[uuid].seq < h.seq {
 		q.beats[uuid] = h
 	}
 }
 
-// lockRetry is the time after which a heartbeat is looked at again whose node
-// another host had locked.
+// lockRetry is the time after which a heartbeat or an alarm is looked at again
+// whose node another host had locked, or whose store did not answer.
 const lockRetry = 5 * time.Second
 
 // beat acts on one heartbeat.
-func (c *Conductor) beat(ctx context.Context, uuid string, h deploy.Heartbeat) {
+func (c *Conductor) beat(ctx context.Context, uuid string, h beat) {
 	c.mu.Lock()
 	_, busy := c.active[uuid]
 	c.mu.Unlock()
@@ -119,23 +127,27 @@ func (c *Conductor) beat(ctx context.Context, uuid string, h deploy.Heartbeat) {
 	}
 	t, err := c.manager.TryAcquire(ctx, uuid, "heartbeat")
 	switch {
-	case errors.Is(err, task.ErrNodeLocked):
+	case errors.Is(err, task.ErrNodeNotFound), errors.Is(err, task.ErrInvalidParameter): // of its driver
+		c.log.Warn("heartbeat not acted on", "node", uuid, "error", err)
+		return
+	case err != nil:
 		c.beats.keep(uuid, h)
 		c.alarms.set(beatAlarm+uuid, time.Now().Add(lockRetry))
 		return
-	case err != nil:
-		c.log.Warn("heartbeat not acted on", "node", uuid, "error", err)
-		return
 	}
-	err = c.run(ctx, t, func(ctx context.Context, t *task.Task) error { return c.onBeat(ctx, t, h) })
+	err = c.run(ctx, t, func(ctx context.Context, t *task.Task) error { return c.onBeat(ctx, t, h.Heartbeat) })
 	if err != nil && !errors.Is(err, task.ErrAborted) {
 		c.log.Warn("heartbeat ended in an error", "node", uuid, "error", err)
 	}
 }
 
-// onBeat moves a waiting node on; the task is locked.
+// onBeat moves a waiting node on, unless its work has failed and the store did
+// not take that; the task is locked.
 func (c *Conductor) onBeat(ctx context.Context, t *task.Task, h deploy.Heartbeat) error {
 	n := t.Node
+	if why := c.unsavedFailure(n); why != nil {
+		return c.fail(ctx, t, task.EventFail, why)
+	}
 	state := n.ProvisionState
 	switch state {
 	case task.DeployWait, task.CleanWait:
@@ -144,31 +156,26 @@ func (c *Conductor) onBeat(ctx context.Context, t *task.Task, h deploy.Heartbeat
 	default:
 		return nil // the work that it belonged to has ended
 	}
+	c.askStep(n)
 	var answer task.State
 	err := c.guarded(ctx, t, "deploy.Heartbeat", func() (err error) {
 		answer, err = deploy.OnHeartbeat(ctx, driver.Of(t).Deploy, t, h)
+		if err == nil && answer != state && answer != task.DeployDone {
+			err = badAnswer("deploy.Heartbeat", t, answer, state, task.DeployDone)
+		}
 		return err
 	})
-	if err == nil && answer != state && answer != task.DeployDone {
-		err = fmt.Errorf("the driver answered %q, which is neither %q nor %q", answer, state, task.DeployDone)
-	}
-	if err == nil && answer == state {
-		return t.Save(ctx)
-	}
-	if state == task.DeployWait {
-		if err == nil {
-			err = c.resumeDeploy(ctx, t)
-		}
-		if err != nil {
-			return c.failDeploy(ctx, t, task.EventFail, err)
-		}
-		return nil
-	}
-	if err == nil {
+	switch {
+	case err == nil && answer == state:
+		c.leaveStep(n)
+		return c.save(ctx, t)
+	case err == nil && state == task.DeployWait:
+		err = c.resumeDeploy(ctx, t)
+	case err == nil:
 		err = c.resumeClean(ctx, t)
 	}
 	if err != nil {
-		return c.failClean(ctx, t, task.EventFail, err)
+		return c.fail(ctx, t, task.EventFail, err)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 // an error.
 func (c *Conductor) Inspect(ctx context.Context, id string) error {
 	return c.work(ctx, id, "inspect", func(ctx context.Context, t *task.Task) error {
-		if err := c.begin(ctx, t, task.EventInspect, driver.PowerRole, driver.InspectRole); err != nil {
+		if err := c.begin(ctx, t, "conductor.Inspect", task.EventInspect, driver.PowerRole, driver.InspectRole); err != nil {
 			return err
 		}
 		t.Node.LastError = ""
@@ -21,7 +21,7 @@ func (c *Conductor) Inspect(ctx context.Context, id string) error {
 			return err
 		}
 		if err := c.startInspect(ctx, t); err != nil {
-			return c.failInspect(ctx, t, task.EventFail, err)
+			return c.fail(ctx, t, task.EventFail, err)
 		}
 		return nil
 	})
@@ -32,6 +32,9 @@ func (c *Conductor) startInspect(ctx context.Context, t *task.Task) error {
 	var state task.State
 	err := c.guarded(ctx, t, "inspect.InspectHardware", func() (err error) {
 		state, err = driver.Of(t).Inspect.InspectHardware(ctx, t)
+		if err == nil && state != task.Manageable && state != task.InspectWait {
+			err = badAnswer("inspect.InspectHardware", t, state, task.Manageable, task.InspectWait)
+		}
 		return err
 	})
 	switch {
@@ -39,30 +42,26 @@ func (c *Conductor) startInspect(ctx context.Context, t *task.Task) error {
 		return err
 	case state == task.InspectWait:
 		return c.advance(ctx, t, task.EventWait)
-	case state != task.Manageable:
-		return fmt.Errorf("the driver answered %q, which is neither %q nor %q", state, task.Manageable, task.InspectWait)
 	}
 	return c.advance(ctx, t, task.EventDone)
 }
 
 // FinishInspection ends the wait of an inspection whose results have come:
-// record writes them to the node and its ports. Its error fails the inspection.
+// record writes them to the node and its ports. Its error fails the inspection,
+// and so do values that cannot be saved. Where the store does not answer, the
+// node waits on, and the call can be made again.
 func (c *Conductor) FinishInspection(ctx context.Context, id string, record func(t *task.Task) error) error {
 	return c.work(ctx, id, "finish inspection", func(ctx context.Context, t *task.Task) error {
 		if t.Node.ProvisionState != task.InspectWait {
 			return &task.Error{Op: "conductor.FinishInspection", Node: t.Node.String(), Field: "provision_state",
 				Err: fmt.Errorf("%w: %q", task.ErrInvalidState, t.Node.ProvisionState)}
 		}
-		if err := c.guarded(ctx, t, "inspect.record", func() error { return record(t) }); err != nil {
-			return c.failInspect(ctx, t, task.EventFail, err)
+		err := c.guarded(ctx, t, "inspect.record", func() error { return record(t) })
+		if err == nil {
+			if err = c.advance(ctx, t, task.EventDone); err == nil || !unsavable(err) {
+				return err // the results may be brought again
+			}
 		}
-		return c.advance(ctx, t, task.EventDone)
+		return c.fail(ctx, t, task.EventFail, err)
 	})
-}
-
-func (c *Conductor) failInspect(ctx context.Context, t *task.Task, on task.Event, reason error) error {
-	if c.lost(ctx, t, reason) {
-		return reason
-	}
-	return c.failed(ctx, t, on, []error{reason, c.mend(ctx, t, "inspect.AbortInspection", driver.Of(t).Inspect.AbortInspection)})
 }

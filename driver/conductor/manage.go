@@ -8,13 +8,15 @@ import (
 	"github.com/ferrule/ferrule/task"
 )
 
-// Enroll adds a node with its ports to the store, in state Enroll. Its driver
-// must be registered; its parameters may still be incomplete.
+// Enroll adds a node with its ports to the store, in the state that it has (as
+// where an inventory moves in), or in state Enroll where it has none. Its driver
+// must be registered; its parameters may still be incomplete. An empty UUID is
+// filled in.
 func (c *Conductor) Enroll(ctx context.Context, n *task.Node, ports ...*task.Port) error {
 	if n.ProvisionState == "" {
 		n.ProvisionState = task.Enroll
 	}
-	if _, err := c.cfg.Registry.Driver(n); err != nil {
+	if _, err := c.driverOf(n); err != nil {
 		return err
 	}
 	if err := c.manager.Create(ctx, n, ports...); err != nil {
@@ -33,13 +35,15 @@ func (c *Conductor) Node(ctx context.Context, id string) (*task.Record, error) {
 // saves what it did, unless it returns an error, or no registered driver fits the
 // node then. A node's state is not for it to change; that is put back.
 func (c *Conductor) Update(ctx context.Context, id string, change func(t *task.Task) error) error {
-	return c.work(ctx, id, "update", func(ctx context.Context, t *task.Task) error {
-		state, target := t.Node.ProvisionState, t.Node.TargetProvisionState
+	// Only ctx ends it: an abort ends the work that the node is in, not this.
+	return c.work(ctx, id, "update", func(_ context.Context, t *task.Task) error {
+		was := *t.Node
 		if err := change(t); err != nil {
 			return err
 		}
-		t.Node.ProvisionState, t.Node.TargetProvisionState = state, target
-		if _, err := c.cfg.Registry.Driver(t.Node); err != nil {
+		n := t.Node
+		n.ProvisionState, n.TargetProvisionState, n.ProvisionUpdatedAt = was.ProvisionState, was.TargetProvisionState, was.ProvisionUpdatedAt
+		if _, err := c.driverOf(n); err != nil {
 			return err
 		}
 		return c.save(ctx, t)
@@ -47,15 +51,19 @@ func (c *Conductor) Update(ctx context.Context, id string, change func(t *task.T
 }
 
 // Delete removes a node that is not in use: in state Enroll, Manageable,
-// Available, or where adoption failed.
+// Available, or where adoption failed. A protected node is refused.
 func (c *Conductor) Delete(ctx context.Context, id string) error {
 	return c.work(ctx, id, "remove", func(ctx context.Context, t *task.Task) error {
+		const op = "conductor.Delete"
+		if err := refuseProtected(t, op); err != nil {
+			return err
+		}
 		switch t.Node.ProvisionState {
 		case task.Enroll, task.Manageable, task.Available, task.AdoptFail:
 			return c.manager.Delete(ctx, t)
 		}
-		return &task.Error{Op: "conductor.Delete", Node: t.Node.String(), Field: "provision_state",
-			Err: fmt.Errorf("%w: %q", task.ErrInvalidState, t.Node.ProvisionState), Remedy: "tear the node down first"}
+		return &task.Error{Op: op, Node: t.Node.String(), Field: "provision_state",
+			Err: fmt.Errorf("%w: %q", task.ErrInvalidState, t.Node.ProvisionState), Remedy: "take the node out of use first"}
 	})
 }
 
@@ -82,7 +90,7 @@ func (c *Conductor) Manage(ctx context.Context, id string) error {
 		if n.ProvisionState == task.Enroll {
 			roles = []driver.Role{driver.PowerRole}
 		}
-		if err := c.begin(ctx, t, task.EventManage, roles...); err != nil {
+		if err := c.begin(ctx, t, "conductor.Manage", task.EventManage, roles...); err != nil {
 			return err
 		}
 		n.LastError = ""
@@ -94,7 +102,7 @@ func (c *Conductor) Manage(ctx context.Context, id string) error {
 			err = c.advance(ctx, t, task.EventDone)
 		}
 		if err != nil {
-			return c.failed(ctx, t, task.EventFail, []error{err})
+			return c.fail(ctx, t, task.EventFail, err)
 		}
 		return nil
 	})
@@ -107,33 +115,9 @@ func (c *Conductor) readPower(ctx context.Context, t *task.Task) error {
 			return err
 		}
 		if state != driver.PowerOn && state != driver.PowerOff {
-			return fmt.Errorf("the driver answered power state %q, which is neither %q nor %q", state, driver.PowerOn, driver.PowerOff)
+			return badAnswer("power.PowerState", t, task.State(state), task.State(driver.PowerOn), task.State(driver.PowerOff))
 		}
 		t.Node.PowerState = string(state)
 		return nil
-	})
-}
-
-// SetPower switches the node's power and returns when its BMC reports the
-// result. It is refused while a ramdisk works on the node, which it would cut off.
-func (c *Conductor) SetPower(ctx context.Context, id string, state driver.PowerState) error {
-	return c.work(ctx, id, "set power", func(ctx context.Context, t *task.Task) error {
-		const op = "conductor.SetPower"
-		n := t.Node
-		if n.ProvisionState.Waiting() {
-			return &task.Error{Op: op, Node: n.String(), Field: "provision_state",
-				Err: fmt.Errorf("%w: %q", task.ErrInvalidState, n.ProvisionState), Remedy: "abort the work first"}
-		}
-		if err := driver.Validate(ctx, t, driver.PowerRole); err != nil {
-			return err
-		}
-		err := c.guarded(ctx, t, op, func() error { return driver.SetPower(ctx, t, state) })
-		save, cancel := c.cleanUpContext(ctx)
-		defer cancel()
-		if err != nil {
-			n.LastError = err.Error()
-			return task.Join(err, t.Save(save))
-		}
-		return t.Save(save)
 	})
 }

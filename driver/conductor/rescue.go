@@ -2,15 +2,14 @@ package conductor
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/ferrule/ferrule/deploy"
 	"github.com/ferrule/ferrule/driver"
 	"github.com/ferrule/ferrule/task"
 )
 
-// rescuePassword is where instance_info keeps the password of a rescue until it
-// has ended.
+// rescuePassword is where instance_info keeps the password of a rescue until its
+// ramdisk has it.
 const rescuePassword = "rescue_password"
 
 // Rescue boots an active node into a ramdisk where its user can log in with
@@ -25,7 +24,7 @@ func (c *Conductor) Rescue(ctx context.Context, id string, password task.Secret)
 			t.Node.InstanceInfo = task.Info{}
 		}
 		t.Node.InstanceInfo[rescuePassword] = string(password)
-		if err := c.begin(ctx, t, task.EventRescue, driver.PowerRole, driver.RescueRole); err != nil {
+		if err := c.begin(ctx, t, op, task.EventRescue, driver.PowerRole, driver.RescueRole); err != nil {
 			return err
 		}
 		t.Node.LastError = ""
@@ -33,7 +32,7 @@ func (c *Conductor) Rescue(ctx context.Context, id string, password task.Secret)
 			return err
 		}
 		if err := c.startRescue(ctx, t); err != nil {
-			return c.failRescue(ctx, t, task.EventFail, err)
+			return c.fail(ctx, t, task.EventFail, err)
 		}
 		return nil
 	})
@@ -44,7 +43,7 @@ func (c *Conductor) startRescue(ctx context.Context, t *task.Task) error {
 	var state task.State
 	err := c.guarded(ctx, t, "rescue.Rescue", func() (err error) {
 		state, err = driver.Of(t).Rescue.Rescue(ctx, t)
-		return rescueAnswer(state, err)
+		return rescueAnswer("rescue.Rescue", t, state, err)
 	})
 	switch {
 	case err != nil:
@@ -52,14 +51,20 @@ func (c *Conductor) startRescue(ctx context.Context, t *task.Task) error {
 	case state == task.RescueWait:
 		return c.advance(ctx, t, task.EventWait)
 	}
+	return c.rescued(ctx, t)
+}
+
+// rescued ends a rescue whose ramdisk is ready for its user.
+func (c *Conductor) rescued(ctx context.Context, t *task.Task) error {
+	delete(t.Node.InstanceInfo, rescuePassword)
 	return c.advance(ctx, t, task.EventDone)
 }
 
-func rescueAnswer(state task.State, err error) error {
+func rescueAnswer(op string, t *task.Task, state task.State, err error) error {
 	if err != nil || state == task.Rescue || state == task.RescueWait {
 		return err
 	}
-	return fmt.Errorf("the driver answered %q, which is neither %q nor %q", state, task.Rescue, task.RescueWait)
+	return badAnswer(op, t, state, task.Rescue, task.RescueWait)
 }
 
 // rescueBeat goes on with a rescue after a heartbeat.
@@ -71,34 +76,33 @@ func (c *Conductor) rescueBeat(ctx context.Context, t *task.Task, h deploy.Heart
 	}
 	err := c.guarded(ctx, t, "rescue.FinishRescue", func() (err error) {
 		state, err = finisher.FinishRescue(ctx, t, h)
-		return rescueAnswer(state, err)
+		return rescueAnswer("rescue.FinishRescue", t, state, err)
 	})
 	if err == nil && state == task.RescueWait {
-		return t.Save(ctx)
+		return c.save(ctx, t)
 	}
-	for _, on := range []task.Event{task.EventResume, task.EventDone} {
-		if err == nil {
-			err = c.advance(ctx, t, on)
-		}
+	if err == nil {
+		err = c.advance(ctx, t, task.EventResume)
+	}
+	if err == nil {
+		err = c.rescued(ctx, t)
 	}
 	if err != nil {
-		return c.failRescue(ctx, t, task.EventFail, err)
+		return c.fail(ctx, t, task.EventFail, err)
 	}
 	return nil
 }
 
-func (c *Conductor) failRescue(ctx context.Context, t *task.Task, on task.Event, reason error) error {
-	if c.lost(ctx, t, reason) {
-		return reason
-	}
+// endRescue leaves a node whose rescue failed off, and nothing of it on this host.
+func (c *Conductor) endRescue(ctx context.Context, t *task.Task) error {
 	delete(t.Node.InstanceInfo, rescuePassword)
-	return c.failed(ctx, t, on, []error{reason, c.powerOff(ctx, t), c.mend(ctx, t, "rescue.CleanUp", driver.Of(t).Rescue.CleanUp)})
+	return task.Join(c.powerOff(ctx, t), c.mend(ctx, t, "rescue.CleanUp", driver.Of(t).Rescue.CleanUp))
 }
 
 // Unrescue boots the node's instance again.
 func (c *Conductor) Unrescue(ctx context.Context, id string) error {
 	return c.work(ctx, id, "unrescue", func(ctx context.Context, t *task.Task) error {
-		if err := c.begin(ctx, t, task.EventUnrescue, driver.PowerRole); err != nil {
+		if err := c.begin(ctx, t, "conductor.Unrescue", task.EventUnrescue, driver.PowerRole); err != nil {
 			return err
 		}
 		t.Node.LastError = ""
@@ -108,16 +112,15 @@ func (c *Conductor) Unrescue(ctx context.Context, id string) error {
 		err := c.guarded(ctx, t, "rescue.Unrescue", func() error {
 			state, err := driver.Of(t).Rescue.Unrescue(ctx, t)
 			if err == nil && state != task.Active {
-				err = fmt.Errorf("the driver answered %q, not %q", state, task.Active)
+				err = badAnswer("rescue.Unrescue", t, state, task.Active)
 			}
 			return err
 		})
 		if err == nil {
-			delete(t.Node.InstanceInfo, rescuePassword)
 			err = c.advance(ctx, t, task.EventDone)
 		}
 		if err != nil {
-			return c.failed(ctx, t, task.EventFail, []error{err})
+			return c.fail(ctx, t, task.EventFail, err)
 		}
 		return nil
 	})

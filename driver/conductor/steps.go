@@ -29,14 +29,17 @@ var (
 // deployStep is the step that a deploy interface's Deploy is.
 var deployStep = deploy.Step{Interface: string(driver.DeployRole), Name: "deploy", Priority: 100}
 
-// setList records the steps that are still to run, in their order.
-func (k stepKind) setList(n *task.Node, steps []deploy.Step) {
+// infos are steps as driver_internal_info keeps them.
+func infos(steps []deploy.Step) []any {
 	list := make([]any, len(steps))
 	for i, s := range steps {
 		list[i] = map[string]any(s.Info())
 	}
-	n.SetInternal(k.list, list)
+	return list
 }
+
+// setList records the steps that are still to run, in their order.
+func (k stepKind) setList(n *task.Node, steps []deploy.Step) { n.SetInternal(k.list, infos(steps)) }
 
 // next takes the first step off the list and makes it the current one; false
 // means that all have run.
@@ -51,7 +54,7 @@ func (k stepKind) next(n *task.Node) (deploy.Step, bool, error) {
 		err = json.Unmarshal(data, &s)
 	}
 	if err != nil || s.Name == "" {
-		return s, false, &task.Error{Node: n.String(), Field: "driver_internal_info." + k.list, Err: fmt.Errorf("%w: %v", task.ErrInvalidParameter, list[0])}
+		return s, false, &task.Error{Op: "conductor.runSteps", Node: n.String(), Field: "driver_internal_info." + k.list, Err: fmt.Errorf("%w: %v", task.ErrInvalidParameter, list[0])}
 	}
 	n.SetInternal(k.list, list[1:])
 	*k.current(n) = s.Info()
@@ -68,8 +71,8 @@ func (k stepKind) clear(n *task.Node) {
 // complete, false when a heartbeat has to go on. Each is saved before it runs.
 func (c *Conductor) runSteps(ctx context.Context, t *task.Task, k stepKind) (bool, error) {
 	for {
-		if c.endAfterStep(t.Node.UUID) {
-			return false, &task.Error{Op: "conductor.Abort", Node: t.Node.String(), Err: task.ErrAborted}
+		if err := c.endStep(t.Node); err != nil {
+			return false, err
 		}
 		s, more, err := k.next(t.Node)
 		if err != nil || !more {
@@ -79,21 +82,20 @@ func (c *Conductor) runSteps(ctx context.Context, t *task.Task, k stepKind) (boo
 			return false, err
 		}
 		c.events.publish(Event{Kind: StepStart, Node: t.Node.UUID, Name: t.Node.Name, State: t.Node.ProvisionState, Step: s.String()})
+		c.beginStep(t.Node, k, s)
 		state, err := c.executeStep(ctx, t, k, s)
 		switch {
 		case err != nil:
 			return false, stepError(s, err)
 		case state == k.wait:
-			if c.endAfterStep(t.Node.UUID) {
-				t.Node.SetInternal(abortAfter, true)
-			}
+			c.leaveStep(t.Node)
 			if err := c.advance(ctx, t, task.EventWait); err != nil {
 				return false, err
 			}
 			return false, nil
 		case state == "", state == task.DeployDone && k.kind == deploy.DeploySteps:
 		default:
-			return false, stepError(s, fmt.Errorf("the driver answered %q, which is neither done nor %q", state, k.wait))
+			return false, stepError(s, badAnswer("conductor.executeStep", t, state, "", k.wait))
 		}
 	}
 }
@@ -103,7 +105,7 @@ func (c *Conductor) executeStep(ctx context.Context, t *task.Task, k stepKind, s
 		if k.kind == deploy.DeploySteps && s.Same(deployStep) {
 			state, err = driver.Of(t).Deploy.Deploy(ctx, t)
 			if err == nil && state != task.DeployDone && state != task.DeployWait {
-				err = fmt.Errorf("deploy answered %q, which is neither %q nor %q", state, task.DeployDone, task.DeployWait)
+				err = badAnswer("deploy.Deploy", t, state, task.DeployDone, task.DeployWait)
 			}
 			return err
 		}
@@ -113,12 +115,61 @@ func (c *Conductor) executeStep(ctx context.Context, t *task.Task, k stepKind, s
 	return state, err
 }
 
+// badAnswer is the error of a driver's method that answered a state other than
+// the wanted ones.
+func badAnswer(op string, t *task.Task, answer task.State, wanted ...task.State) error {
+	return &task.Error{Op: op, Node: t.Node.String(), Err: fmt.Errorf("the driver answered %q, which is none of %q", answer, wanted),
+		Remedy: "report this to the driver's author"}
+}
+
 func stepError(s deploy.Step, err error) error { return fmt.Errorf("step %s: %w", s, err) }
 
-// endAfterStep reports whether an abort waits for the current step to end.
-func (c *Conductor) endAfterStep(uuid string) bool {
+// underWay lets change have its way with the operation on the node.
+func (c *Conductor) underWay(n *task.Node, change func(op *operation)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	op := c.active[uuid]
-	return op != nil && op.abortAfter
+	if op := c.active[n.UUID]; op != nil {
+		change(op)
+	}
+}
+
+// beginStep notes how an abort has to treat s.
+func (c *Conductor) beginStep(n *task.Node, k stepKind, s deploy.Step) {
+	c.underWay(n, func(op *operation) {
+		if k.kind == deploy.CleanSteps && !s.Abortable {
+			op.step = here
+		}
+	})
+}
+
+// askStep takes over a clean step that the ramdisk runs, until endStep or leaveStep.
+func (c *Conductor) askStep(n *task.Node) {
+	c.underWay(n, func(op *operation) {
+		if op.step == onRamdisk {
+			op.step = here
+		}
+	})
+}
+
+// endStep returns an error where an abort waited for the step that is over now.
+func (c *Conductor) endStep(n *task.Node) (err error) {
+	c.underWay(n, func(op *operation) {
+		op.step = nowhere
+		if op.abortAfter {
+			err = &task.Error{Op: "conductor.Abort", Node: n.String(), Err: task.ErrAborted}
+		}
+	})
+	return err
+}
+
+// leaveStep leaves a clean step to the ramdisk, with the abort that waits for it.
+func (c *Conductor) leaveStep(n *task.Node) {
+	c.underWay(n, func(op *operation) {
+		if op.step != nowhere {
+			op.step = onRamdisk
+		}
+		if op.abortAfter {
+			n.SetInternal(abortAfter, true)
+		}
+	})
 }

@@ -78,7 +78,12 @@ func (b *Boot) PrepareInstance(ctx context.Context, t *task.Task) error {
 	if b.PrepareInstanceFunc != nil {
 		return b.PrepareInstanceFunc(ctx, t)
 	}
-	if err := exclusive(ctx, t, op); err != nil {
+	if !t.Node.ProvisionState.HasInstance() {
+		if err := exclusive(ctx, t, op); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	b.ramdisks.drop(t.Node.UUID)

@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 
@@ -16,7 +17,7 @@ type Calls struct {
 	list []call
 }
 
-type call struct{ node, text string }
+type call struct{ node, method, text string }
 
 // List returns the calls so far, as "deploy.Prepare n1": the role, the method
 // and the node's name, or its UUID where it has none. What a call asked for
@@ -28,6 +29,11 @@ func (c *Calls) List() []string { return c.pick(func(call) bool { return true })
 // List shows it.
 func (c *Calls) Node(node string) []string {
 	return c.pick(func(v call) bool { return v.node == node })
+}
+
+// Of returns the calls of the given methods, as "power.SetPowerState".
+func (c *Calls) Of(methods ...string) []string {
+	return c.pick(func(v call) bool { return slices.Contains(methods, v.method) })
 }
 
 // Reset forgets all calls.
@@ -56,7 +62,7 @@ func (c *Calls) add(t *task.Task, method string, detail ...string) {
 	if c == nil {
 		return
 	}
-	v := call{t.Node.String(), method + " " + t.Node.String()}
+	v := call{t.Node.String(), method, method + " " + t.Node.String()}
 	if len(detail) > 0 {
 		v.text += ": " + strings.Join(detail, " ")
 	}

@@ -28,6 +28,16 @@ func (c *Console) Started(uuid string) bool {
 	return ok
 }
 
+// Put starts or ends the console of the node with that UUID, as if somebody had
+// done it by hand.
+func (c *Console) Put(uuid string, runs bool) {
+	if !runs {
+		c.started.drop(uuid)
+		return
+	}
+	c.started.put(uuid, true)
+}
+
 // Properties implements [driver.ConsoleInterface].
 func (c *Console) Properties() task.Properties { return c.Props }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/ferrule/ferrule/task"
 )
 
-// Deploy is a [deploy.DeployInterface] without any upgrade: its deploys are
-// complete at once.
+// Deploy is a [deploy.DeployInterface] without any upgrade that remembers which
+// nodes it put an instance on, at once. It touches no other role.
 type Deploy struct {
 	Calls        *Calls
 	Props        task.Properties // what Properties returns
@@ -22,9 +22,29 @@ type Deploy struct {
 	TearDownFunc func(ctx context.Context, t *task.Task) (task.State, error)
 	CleanUpFunc  func(ctx context.Context, t *task.Task) error
 	TakeOverFunc func(ctx context.Context, t *task.Task) error
+
+	installed memory[bool]
 }
 
 var _ deploy.DeployInterface = (*Deploy)(nil)
+
+// Installed reports whether the node with that UUID has an instance: its deploy
+// was complete, and it was not torn down since.
+func (d *Deploy) Installed(uuid string) bool {
+	_, ok := d.installed.get(uuid)
+	return ok
+}
+
+// settle remembers what an answer means for t's node.
+func (d *Deploy) settle(t *task.Task, answer task.State, err error) (task.State, error) {
+	switch answer {
+	case task.DeployDone:
+		d.installed.put(t.Node.UUID, true)
+	case task.Deleted:
+		d.installed.drop(t.Node.UUID)
+	}
+	return answer, err
+}
 
 // Properties implements [deploy.DeployInterface].
 func (d *Deploy) Properties() task.Properties { return d.Props }
@@ -45,14 +65,16 @@ func (d *Deploy) Prepare(ctx context.Context, t *task.Task) error {
 func (d *Deploy) Deploy(ctx context.Context, t *task.Task) (task.State, error) {
 	const op = "deploy.Deploy"
 	d.Calls.add(t, op)
-	return answer(ctx, t, op, d.DeployFunc, cmp.Or(d.Result, task.DeployDone))
+	s, err := answer(ctx, t, op, d.DeployFunc, cmp.Or(d.Result, task.DeployDone))
+	return d.settle(t, s, err)
 }
 
 // TearDown implements [deploy.DeployInterface].
 func (d *Deploy) TearDown(ctx context.Context, t *task.Task) (task.State, error) {
 	const op = "deploy.TearDown"
 	d.Calls.add(t, op)
-	return answer(ctx, t, op, d.TearDownFunc, task.Deleted)
+	s, err := answer(ctx, t, op, d.TearDownFunc, task.Deleted)
+	return d.settle(t, s, err)
 }
 
 // CleanUp implements [deploy.DeployInterface].
@@ -100,7 +122,8 @@ var (
 func (d *RamdiskDeploy) Deploy(ctx context.Context, t *task.Task) (task.State, error) {
 	const op = "deploy.Deploy"
 	d.Calls.add(t, op)
-	return answer(ctx, t, op, d.DeployFunc, cmp.Or(d.Result, task.DeployWait))
+	s, err := answer(ctx, t, op, d.DeployFunc, cmp.Or(d.Result, task.DeployWait))
+	return d.settle(t, s, err)
 }
 
 // Heartbeat implements [deploy.Heartbeater].
@@ -110,7 +133,11 @@ func (d *RamdiskDeploy) Heartbeat(ctx context.Context, t *task.Task, h deploy.He
 	if d.HeartbeatFunc != nil {
 		return d.HeartbeatFunc(ctx, t, h)
 	}
-	return answer(ctx, t, op, nil, task.DeployDone)
+	s, err := answer(ctx, t, op, nil, task.DeployDone)
+	if t.Node.ProvisionState == task.CleanWait {
+		return s, err
+	}
+	return d.settle(t, s, err)
 }
 
 // PrepareCleaning implements [deploy.Cleaner].

@@ -18,14 +18,18 @@
 // upgrade interface; [RamdiskDeploy] and [FinishingRescue] have those of their
 // roles.
 //
+// [Watch] records in the same way what is asked of real implementations.
+//
 // # Suites
 //
 // [RunPower], [RunManagement], [RunConsole], [RunVendor], and [Run] for a whole
-// composite, are given a harness: a struct of functions that make the driver
-// under test, a task on a working node, and, where there are some, observers of
-// the real machine. Each rule of a contract is one subtest, and a failure ends
-// in the sentence that was broken. Rules whose observer is nil are skipped.
+// composite, are given a harness, a struct of functions, as in boottest and
+// deploytest: New makes what is under test, Task a task on a working node, and
+// the others look at the real machine. Each rule of a contract is one subtest,
+// and a failure ends in the sentence that was broken. A rule that needs to look
+// where the harness has nil is skipped.
 //
 // Everything here may be used from many goroutines. A suite calls the functions
-// of its harness from the test's own goroutine.
+// of its harness from the test's own goroutine, and must not run in parallel
+// with other tests, for it counts goroutines.
 package drivertest

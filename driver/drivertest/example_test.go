@@ -59,12 +59,12 @@ func ExampleRunPower() {
 	_ = func(t *testing.T) { // func TestPower(t *testing.T)
 		var p *drivertest.Power
 		drivertest.RunPower(t, drivertest.PowerHarness{
-			New: func(testing.TB) driver.PowerInterface {
+			New: func(*testing.T) driver.PowerInterface {
 				p = &drivertest.Power{}
 				return p
 			},
-			Task:  func(t testing.TB, name string) *task.Task { return tasktest.Task(t, tasktest.Node(name)) },
-			State: func(n *task.Node) driver.PowerState { return p.State(n.UUID) },
+			Task:  func(t *testing.T, name string) *task.Task { return tasktest.Task(t, tasktest.Node(name)) },
+			State: func(_ *testing.T, tk *task.Task) driver.PowerState { return p.State(tk.Node.UUID) },
 		})
 	}
 	// Output:

@@ -3,6 +3,8 @@ package drivertest_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -307,6 +309,68 @@ func TestFakesRemember(t *testing.T) {
 	require.ErrorIs(t, p.SetPowerState(ctx, tk, "up"), task.ErrInvalidParameter)
 	require.NoError(t, p.SetPowerState(ctx, tk, driver.Reboot))
 	require.Equal(t, driver.PowerOn, p.State(n.UUID))
+}
+
+func TestDeployRemembersInstances(t *testing.T) {
+	ctx := t.Context()
+	tk := tasktest.Task(t, tasktest.Node("n1"))
+	d, ramdisk := &drivertest.Deploy{}, &drivertest.RamdiskDeploy{}
+	for _, installed := range []struct {
+		after func() (task.State, error)
+		want  bool
+		who   *drivertest.Deploy
+	}{
+		{func() (task.State, error) { return d.Deploy(ctx, tk) }, true, d},
+		{func() (task.State, error) { return d.TearDown(ctx, tk) }, false, d},
+		{func() (task.State, error) { return ramdisk.Deploy(ctx, tk) }, false, &ramdisk.CoreDeploy},
+		{func() (task.State, error) { return ramdisk.Heartbeat(ctx, tk, deploy.Heartbeat{}) }, true, &ramdisk.CoreDeploy},
+		{func() (task.State, error) { return ramdisk.TearDown(ctx, tk) }, false, &ramdisk.CoreDeploy},
+		{func() (task.State, error) {
+			tk.Node.ProvisionState = task.CleanWait
+			return ramdisk.Heartbeat(ctx, tk, deploy.Heartbeat{})
+		}, false, &ramdisk.CoreDeploy},
+	} {
+		_, err := installed.after()
+		require.NoError(t, err)
+		require.Equal(t, installed.want, installed.who.Installed(tk.Node.UUID))
+	}
+}
+
+func TestPut(t *testing.T) {
+	m, c := &drivertest.Management{}, &drivertest.Console{}
+	m.Put("u1", driver.BootSetting{Device: boot.Disk})
+	require.Equal(t, driver.BootSetting{Device: boot.Disk}, m.Setting("u1"))
+	c.Put("u1", true)
+	require.True(t, c.Started("u1"))
+	c.Put("u1", false)
+	require.False(t, c.Started("u1"))
+}
+
+// What Watch records of a driver is what fakes record themselves.
+func TestWatch(t *testing.T) {
+	own, seen := &drivertest.Calls{}, &drivertest.Calls{}
+	d := drivertest.Watch(drivertest.Driver(own), seen)
+	tk := tasktest.Task(t, tasktest.Node("n1"))
+	for _, o := range ops {
+		_, err := o.call(t.Context(), d, tk)
+		require.NoError(t, err, o.record)
+	}
+	require.NoError(t, d.Boot.Validate(t.Context(), tk))
+	watched := slices.DeleteFunc(own.List(), func(c string) bool {
+		role, _, _ := strings.Cut(c, ".")
+		return !slices.Contains([]string{"power", "management", "boot"}, role)
+	})
+	require.Empty(t, cmp.Diff(watched, seen.List()))
+	require.Equal(t, []string{"management.SetBootDevice n1: pxe persistent", "boot.PrepareRamdisk n1"},
+		seen.Of("management.SetBootDevice", "boot.PrepareRamdisk"))
+
+	_, ok := task.As[*drivertest.Power](d.Power)
+	require.True(t, ok)
+	_, ok = task.As[*drivertest.Management](d.Management)
+	require.True(t, ok)
+	_, ok = task.As[*drivertest.Boot](d.Boot)
+	require.True(t, ok)
+	require.Equal(t, driver.Driver{Title: "empty"}, drivertest.Watch(driver.Driver{Title: "empty"}, seen))
 }
 
 func TestCallsFromManyGoroutines(t *testing.T) {

@@ -31,6 +31,10 @@ func (m *Management) Setting(uuid string) driver.BootSetting {
 	return s
 }
 
+// Put makes s what the node with that UUID boots from, as if somebody had set
+// it at the machine.
+func (m *Management) Put(uuid string, s driver.BootSetting) { m.settings.put(uuid, s) }
+
 // Properties implements [driver.ManagementInterface].
 func (m *Management) Properties() task.Properties { return m.Props }
 
@@ -51,11 +55,7 @@ func (m *Management) SupportedBootDevices(*task.Task) []boot.Device {
 // SetBootDevice implements [driver.ManagementInterface].
 func (m *Management) SetBootDevice(ctx context.Context, t *task.Task, s driver.BootSetting) error {
 	const op = "management.SetBootDevice"
-	detail := []string{string(s.Device)}
-	if s.Persistent {
-		detail = append(detail, "persistent")
-	}
-	m.Calls.add(t, op, detail...)
+	m.Calls.add(t, op, setting(s)...)
 	if m.SetBootDeviceFunc != nil {
 		return m.SetBootDeviceFunc(ctx, t, s)
 	}
@@ -80,4 +80,12 @@ func (m *Management) BootDevice(ctx context.Context, t *task.Task) (driver.BootS
 		return driver.BootSetting{}, err
 	}
 	return m.Setting(t.Node.UUID), nil
+}
+
+// setting is how [Calls] shows s.
+func setting(s driver.BootSetting) []string {
+	if s.Persistent {
+		return []string{string(s.Device), "persistent"}
+	}
+	return []string{string(s.Device)}
 }

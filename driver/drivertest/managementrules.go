@@ -9,84 +9,89 @@ import (
 
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/driver"
+	"github.com/ferrule/ferrule/internal/roletest"
 	"github.com/ferrule/ferrule/task"
 )
 
-// A ManagementHarness is what [RunManagement] needs of a management interface
-// under test.
+// A ManagementHarness tells [RunManagement] how to make the management interface
+// that it tests, and how to look at its machines. New and Task are required.
 type ManagementHarness struct {
-	// New makes the interface under test; it is called once for each rule.
-	New func(t testing.TB) driver.ManagementInterface
+	// New returns the interface under test. Each rule gets its own.
+	New func(t *testing.T) driver.ManagementInterface
 
-	// Task returns a new task on the node of that name, with every parameter that
-	// the interface reads. Several names are several machines.
-	Task func(t testing.TB, name string) *task.Task
+	// Task returns a task on the node with that name, with every parameter that
+	// the interface reads. Several names are several machines; the same name is
+	// the same machine.
+	Task func(t *testing.T, name string) *task.Task
 
-	// Setting returns what the machine's firmware was really told. nil asks the
-	// interface, and skips what it does not know.
-	Setting func(n *task.Node) driver.BootSetting
+	// Setting says what the firmware of tk's machine was really told. Nil asks
+	// the interface, and skips what it does not know.
+	Setting func(t *testing.T, tk *task.Task) driver.BootSetting
 }
 
-// RunManagement tests a management interface against every rule of
+// RunManagement tests what h makes against every rule of
 // [driver.ManagementInterface], a subtest each.
-func RunManagement(t *testing.T, h ManagementHarness) { runRules(t, h.rules()) }
+func RunManagement(t *testing.T, h ManagementHarness) {
+	t.Helper()
+	roletest.Need(t, h.New != nil && h.Task != nil)
+	roletest.Run(t, managementRules, h.subject)
+}
 
-func (h ManagementHarness) rules() []rule {
-	s := subject{
-		open: func(t testing.TB) (implementation, func(string) *task.Task) {
-			m := h.New(t)
-			return m, func(name string) *task.Task { return h.task(t, m, name) }
+var managementRules = []roletest.Rule[*managementSubject]{
+	{Name: "supported", Text: "SupportedBootDevices lists what SetBootDevice accepts for the node", Check: managementSupported},
+	{Name: "device", Text: "SetBootDevice makes the node boot from the device", Check: managementDevice},
+	{Name: "persistent", Text: "SetBootDevice is about the next boot, or every boot where it is persistent", Check: managementPersistent},
+	{Name: "unsupported", Text: "a device that is not supported is task.ErrInvalidParameter", Check: managementUnsupported},
+	{Name: "boot-device", Text: "BootDevice asks the BMC what the next boot will be from; the zero BootSetting means that it does not know", Check: managementBootDevice},
+	{Name: "boot-mode", Text: "BootMode answers what SetBootMode set", Check: managementBootMode},
+	{Name: "exclusive-lock", Text: "SetBootDevice is under the exclusive lock: it refuses a shared one", Check: managementExclusive},
+	{Name: "canceled", Text: "a canceled context ends every method that talks to a machine soon with its error", Check: managementCanceled},
+	{Name: "concurrent-nodes", Text: "one value serves all nodes at once", Check: managementConcurrent},
+}
+
+type managementSubject struct {
+	roletest.Subject
+	h    ManagementHarness
+	mgmt driver.ManagementInterface
+}
+
+func (h ManagementHarness) subject(t *testing.T) *managementSubject {
+	s := &managementSubject{h: h, mgmt: h.New(t)}
+	s.Subject = roletest.Subject{T: t, Role: s.mgmt,
+		Task: func(name string) *task.Task {
+			return roletest.Fill(h.Task(t, name), func(d *driver.Driver) { d.Management = s.mgmt })
 		},
-		probe: func(ctx context.Context, i implementation, tk *task.Task) error {
-			m := i.(driver.ManagementInterface)
-			_, err := m.BootDevice(ctx, tk)
-			for _, d := range m.SupportedBootDevices(tk) {
-				return task.Join(err, m.SetBootDevice(ctx, tk, driver.BootSetting{Device: d}))
+		Work: func(ctx context.Context, tk *task.Task) error {
+			_, err := s.mgmt.BootDevice(ctx, tk)
+			for _, d := range s.mgmt.SupportedBootDevices(tk) {
+				return task.Join(err, s.mgmt.SetBootDevice(ctx, tk, driver.BootSetting{Device: d}))
 			}
 			return err
 		},
 	}
-	return append(s.rules(), []rule{
-		{"supported", "SupportedBootDevices lists what SetBootDevice accepts for the node", h.checkSupported},
-		{"device", "SetBootDevice makes the node boot from the device", h.checkDevice},
-		{"persistent", "SetBootDevice is about the next boot, or every boot where it is persistent", h.checkPersistent},
-		{"unsupported", "a device that is not supported is task.ErrInvalidParameter", h.checkUnsupported},
-		{"boot-device", "BootDevice asks the BMC what the next boot will be from; the zero BootSetting means that it does not know", h.checkBootDevice},
-		{"boot-mode", "BootMode answers what SetBootMode set", h.checkBootMode},
-		{"canceled", "a canceled context ends every method that talks to a machine soon with its error", h.checkCanceled},
-		{"many-nodes", "one value serves all nodes at once", h.checkManyNodes},
-	}...)
-}
-
-func (h ManagementHarness) task(t testing.TB, m driver.ManagementInterface, name string) *task.Task {
-	return withDriver(h.Task(t, name), func(d *driver.Driver) { d.Management = m })
-}
-
-func (h ManagementHarness) open(t testing.TB) (driver.ManagementInterface, *task.Task) {
-	m := h.New(t)
-	return m, h.task(t, m, "n1")
+	return s
 }
 
 // setting returns what tk's machine was told, false when nobody knows.
-func (h ManagementHarness) setting(ctx context.Context, m driver.ManagementInterface, tk *task.Task) (driver.BootSetting, bool, error) {
-	if h.Setting != nil {
-		return h.Setting(tk.Node), true, nil
+func (s *managementSubject) setting(ctx context.Context, tk *task.Task) (driver.BootSetting, bool, error) {
+	if s.h.Setting != nil {
+		return s.h.Setting(s.T, tk), true, nil
 	}
-	s, err := m.BootDevice(ctx, tk)
-	return s, s != driver.BootSetting{}, err
+	got, err := s.mgmt.BootDevice(ctx, tk)
+	return got, got != driver.BootSetting{}, err
 }
 
 // each sets every supported device for one boot and for all, and calls check
 // with what was asked for and what was done.
-func (h ManagementHarness) each(ctx context.Context, t testing.TB, check func(want, got driver.BootSetting) error) error {
-	m, tk := h.open(t)
-	for _, d := range m.SupportedBootDevices(tk) {
+func (s *managementSubject) each(ctx context.Context, check func(want, got driver.BootSetting) error) error {
+	tk := s.Task("n1")
+	for _, d := range s.mgmt.SupportedBootDevices(tk) {
 		for _, persistent := range []bool{true, false} {
 			want := driver.BootSetting{Device: d, Persistent: persistent}
-			if err := m.SetBootDevice(ctx, tk, want); err != nil {
-				return nil // another rule's
+			if err := s.mgmt.SetBootDevice(ctx, tk, want); err != nil {
+				return roletest.Skip("SetBootDevice does not work")
 			}
-			got, known, err := h.setting(ctx, m, tk)
+			got, known, err := s.setting(ctx, tk)
 			if err != nil {
 				return err
 			}
@@ -101,9 +106,9 @@ func (h ManagementHarness) each(ctx context.Context, t testing.TB, check func(wa
 	return nil
 }
 
-func (h ManagementHarness) checkSupported(ctx context.Context, t testing.TB) error {
-	m, tk := h.open(t)
-	supported := m.SupportedBootDevices(tk)
+func managementSupported(ctx context.Context, s *managementSubject) error {
+	tk := s.Task("n1")
+	supported := s.mgmt.SupportedBootDevices(tk)
 	if len(supported) == 0 {
 		return errors.New("SupportedBootDevices lists nothing")
 	}
@@ -112,17 +117,17 @@ func (h ManagementHarness) checkSupported(ctx context.Context, t testing.TB) err
 			return err
 		}
 		for _, persistent := range []bool{false, true} {
-			s := driver.BootSetting{Device: d, Persistent: persistent}
-			if err := m.SetBootDevice(ctx, tk, s); err != nil {
-				return fmt.Errorf("SetBootDevice(%+v): %w", s, err)
+			want := driver.BootSetting{Device: d, Persistent: persistent}
+			if err := s.mgmt.SetBootDevice(ctx, tk, want); err != nil {
+				return fmt.Errorf("SetBootDevice(%+v): %w", want, err)
 			}
 		}
 	}
 	return nil
 }
 
-func (h ManagementHarness) checkDevice(ctx context.Context, t testing.TB) error {
-	return h.each(ctx, t, func(want, got driver.BootSetting) error {
+func managementDevice(ctx context.Context, s *managementSubject) error {
+	return s.each(ctx, func(want, got driver.BootSetting) error {
 		if got.Device != want.Device {
 			return fmt.Errorf("the device is %q", got.Device)
 		}
@@ -130,8 +135,8 @@ func (h ManagementHarness) checkDevice(ctx context.Context, t testing.TB) error 
 	})
 }
 
-func (h ManagementHarness) checkPersistent(ctx context.Context, t testing.TB) error {
-	return h.each(ctx, t, func(want, got driver.BootSetting) error {
+func managementPersistent(ctx context.Context, s *managementSubject) error {
+	return s.each(ctx, func(want, got driver.BootSetting) error {
 		if got.Persistent != want.Persistent {
 			return fmt.Errorf("persistent is %t", got.Persistent)
 		}
@@ -139,10 +144,10 @@ func (h ManagementHarness) checkPersistent(ctx context.Context, t testing.TB) er
 	})
 }
 
-func (h ManagementHarness) checkUnsupported(ctx context.Context, t testing.TB) error {
-	m, tk := h.open(t)
-	supported := m.SupportedBootDevices(tk)
-	before, _, err := h.setting(ctx, m, tk)
+func managementUnsupported(ctx context.Context, s *managementSubject) error {
+	tk := s.Task("n1")
+	supported := s.mgmt.SupportedBootDevices(tk)
+	before, _, err := s.setting(ctx, tk)
 	if err != nil {
 		return err
 	}
@@ -151,42 +156,42 @@ func (h ManagementHarness) checkUnsupported(ctx context.Context, t testing.TB) e
 			continue
 		}
 		call := fmt.Sprintf("SetBootDevice(%q)", d)
-		if err := wantErr(call, m.SetBootDevice(ctx, tk, driver.BootSetting{Device: d}), task.ErrInvalidParameter); err != nil {
+		if err := roletest.WantError(call, s.mgmt.SetBootDevice(ctx, tk, driver.BootSetting{Device: d}), task.ErrInvalidParameter); err != nil {
 			return err
 		}
-		if after, _, err := h.setting(ctx, m, tk); err != nil || after != before {
+		if after, _, err := s.setting(ctx, tk); err != nil || after != before {
 			return fmt.Errorf("%s changed the setting from %+v to %+v, %v", call, before, after, err)
 		}
 	}
 	return nil
 }
 
-func (h ManagementHarness) checkBootDevice(ctx context.Context, t testing.TB) error {
-	if h.Setting == nil {
-		return skip("the harness has no observer of the boot setting")
+func managementBootDevice(ctx context.Context, s *managementSubject) error {
+	if s.h.Setting == nil {
+		return roletest.Skip("the harness has no Setting")
 	}
-	m, tk := h.open(t)
-	for _, d := range m.SupportedBootDevices(tk) {
-		if err := m.SetBootDevice(ctx, tk, driver.BootSetting{Device: d, Persistent: true}); err != nil {
-			return nil // another rule's
+	tk := s.Task("n1")
+	for _, d := range s.mgmt.SupportedBootDevices(tk) {
+		if err := s.mgmt.SetBootDevice(ctx, tk, driver.BootSetting{Device: d, Persistent: true}); err != nil {
+			return roletest.Skip("SetBootDevice does not work")
 		}
-		got, err := m.BootDevice(ctx, tk)
+		got, err := s.mgmt.BootDevice(ctx, tk)
 		if err != nil {
 			return fmt.Errorf("BootDevice: %w", err)
 		}
-		if want := h.Setting(tk.Node); got != want && got != (driver.BootSetting{}) {
+		if want := s.h.Setting(s.T, tk); got != want && got != (driver.BootSetting{}) {
 			return fmt.Errorf("BootDevice = %+v, and the machine has %+v", got, want)
 		}
 	}
 	return nil
 }
 
-func (h ManagementHarness) checkBootMode(ctx context.Context, t testing.TB) error {
-	m, tk := h.open(t)
-	b, ok := task.As[driver.BootModeSetter](m)
+func managementBootMode(ctx context.Context, s *managementSubject) error {
+	b, ok := task.As[driver.BootModeSetter](s.mgmt)
 	if !ok {
-		return skip("this interface has no driver.BootModeSetter")
+		return roletest.Skip("no driver.BootModeSetter")
 	}
+	tk := s.Task("n1")
 	for _, mode := range []task.BootMode{task.BIOS, task.UEFI} {
 		err := b.SetBootMode(ctx, tk, mode)
 		if errors.Is(err, task.ErrUnsupported) || errors.Is(err, task.ErrInvalidParameter) {
@@ -202,40 +207,49 @@ func (h ManagementHarness) checkBootMode(ctx context.Context, t testing.TB) erro
 	return nil
 }
 
-func (h ManagementHarness) checkCanceled(ctx context.Context, t testing.TB) error {
-	m, tk := h.open(t)
-	supported := m.SupportedBootDevices(tk)
-	if len(supported) == 0 {
-		return nil // another rule's
+func managementExclusive(ctx context.Context, s *managementSubject) error {
+	shared, err := roletest.Shared(ctx, s.Task("n1"))
+	if err != nil {
+		return err
 	}
-	return task.Join(
-		canceled("SetBootDevice", func(ctx context.Context) error {
-			return m.SetBootDevice(ctx, tk, driver.BootSetting{Device: supported[0]})
-		}),
-		canceled("BootDevice", func(ctx context.Context) error {
-			_, err := m.BootDevice(ctx, tk)
-			return err
-		}))
+	for _, d := range s.mgmt.SupportedBootDevices(shared) {
+		err = task.Join(err, roletest.WantError("SetBootDevice under a shared lock", s.mgmt.SetBootDevice(ctx, shared, driver.BootSetting{Device: d}), task.ErrNotExclusive))
+	}
+	return err
 }
 
-func (h ManagementHarness) checkManyNodes(ctx context.Context, t testing.TB) error {
-	m := h.New(t)
-	tasks := nodes(t, func(t testing.TB, name string) *task.Task { return h.task(t, m, name) })
-	alone := h.task(t, m, "n1")
-	supported := slices.DeleteFunc(slices.Clone(m.SupportedBootDevices(alone)), func(d boot.Device) bool {
-		return m.SetBootDevice(ctx, alone, driver.BootSetting{Device: d}) != nil // another rule's
+func managementCanceled(ctx context.Context, s *managementSubject) error {
+	tk := s.Task("n1")
+	supported := s.mgmt.SupportedBootDevices(tk)
+	if len(supported) == 0 {
+		return roletest.Skip("no boot device is supported")
+	}
+	return roletest.Canceled(ctx,
+		roletest.Method{Name: "SetBootDevice", Call: func(ctx context.Context) error {
+			return s.mgmt.SetBootDevice(ctx, tk, driver.BootSetting{Device: supported[0]})
+		}},
+		roletest.Method{Name: "BootDevice", Call: func(ctx context.Context) error {
+			_, err := s.mgmt.BootDevice(ctx, tk)
+			return err
+		}})
+}
+
+func managementConcurrent(ctx context.Context, s *managementSubject) error {
+	tasks := s.Tasks()
+	supported := slices.DeleteFunc(slices.Clone(s.mgmt.SupportedBootDevices(tasks[0])), func(d boot.Device) bool {
+		return s.mgmt.SetBootDevice(ctx, tasks[0], driver.BootSetting{Device: d}) != nil // which another rule tells
 	})
 	if len(supported) < 2 {
-		return skip("two boot devices are needed to tell nodes apart")
+		return roletest.Skip("two boot devices are needed to tell nodes apart")
 	}
 	device := func(i int) boot.Device { return supported[i%len(supported)] }
-	if err := atOnce(tasks, func(i int, tk *task.Task) error {
-		return m.SetBootDevice(ctx, tk, driver.BootSetting{Device: device(i)})
+	if err := roletest.Together(tasks, func(i int, tk *task.Task) error {
+		return s.mgmt.SetBootDevice(ctx, tk, driver.BootSetting{Device: device(i)})
 	}); err != nil {
 		return err
 	}
 	for i, tk := range tasks {
-		got, known, err := h.setting(ctx, m, tk)
+		got, known, err := s.setting(ctx, tk)
 		if err != nil || (known && got.Device != device(i)) {
 			return fmt.Errorf("after %d nodes at once node %s boots from %q, %v, want %q", len(tasks), tk.Node, got.Device, err, device(i))
 		}

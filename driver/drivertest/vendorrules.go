@@ -10,57 +10,60 @@ import (
 	"testing"
 
 	"github.com/ferrule/ferrule/driver"
+	"github.com/ferrule/ferrule/internal/roletest"
 	"github.com/ferrule/ferrule/task"
 )
 
-// A VendorHarness is what [RunVendor] needs of a vendor interface under test.
+// A VendorHarness tells [RunVendor] how to make the vendor interface that it
+// tests. New and Task are required.
 type VendorHarness struct {
-	// New makes the interface under test; it is called once for each rule.
-	New func(t testing.TB) driver.VendorInterface
+	// New returns the interface under test. Each rule gets its own.
+	New func(t *testing.T) driver.VendorInterface
 
-	// Task returns a new task on the node of that name, with every parameter that
-	// the interface reads. Several names are several machines.
-	Task func(t testing.TB, name string) *task.Task
+	// Task returns a task on the node with that name, with every parameter that
+	// the interface reads. Several names are several machines; the same name is
+	// the same machine.
+	Task func(t *testing.T, name string) *task.Task
 
 	// Calls are calls that succeed, best one for each method. None skips the
 	// rules that call.
 	Calls []driver.VendorCall
 }
 
-// RunVendor tests a vendor interface against every rule of
-// [driver.VendorInterface], a subtest each.
-func RunVendor(t *testing.T, h VendorHarness) { runRules(t, h.rules()) }
-
-func (h VendorHarness) rules() []rule {
-	s := subject{
-		open: func(t testing.TB) (implementation, func(string) *task.Task) {
-			v := h.New(t)
-			return v, func(name string) *task.Task { return h.task(t, v, name) }
-		},
-		probe: func(ctx context.Context, _ implementation, tk *task.Task) error { return h.callAll(ctx, tk) },
-	}
-	return append(s.rules(), []rule{
-		{"methods", "Methods returns the methods by name, each with a description, legal verbs and a call", h.checkMethods},
-		{"calls", "a method can be called by its name with one of its verbs", h.checkCalls},
-		{"shared", "a method that is marked shared changes nothing", h.checkShared},
-		{"canceled", "a canceled context ends every method that talks to a machine soon with its error", h.checkCanceled},
-		{"many-nodes", "one value serves all nodes at once", h.checkManyNodes},
-	}...)
+// RunVendor tests what h makes against every rule of [driver.VendorInterface],
+// a subtest each.
+func RunVendor(t *testing.T, h VendorHarness) {
+	t.Helper()
+	roletest.Need(t, h.New != nil && h.Task != nil)
+	roletest.Run(t, vendorRules, h.subject)
 }
 
-func (h VendorHarness) task(t testing.TB, v driver.VendorInterface, name string) *task.Task {
-	return withDriver(h.Task(t, name), func(d *driver.Driver) { d.Vendor = v })
+var vendorRules = []roletest.Rule[*vendorSubject]{
+	{Name: "methods", Text: "Methods returns the methods by name, each with a description, legal verbs and a call", Check: vendorMethods},
+	{Name: "calls", Text: "a method can be called by its name with one of its verbs", Check: vendorCalls},
+	{Name: "shared", Text: "a method that is marked shared changes nothing", Check: vendorShared},
+	{Name: "canceled", Text: "a canceled context ends every method that talks to a machine soon with its error", Check: vendorCanceled},
+	{Name: "concurrent-nodes", Text: "one value serves all nodes at once", Check: vendorConcurrent},
 }
 
-func (h VendorHarness) open(t testing.TB) (driver.VendorInterface, *task.Task) {
-	v := h.New(t)
-	return v, h.task(t, v, "n1")
+type vendorSubject struct {
+	roletest.Subject
+	h      VendorHarness
+	vendor driver.VendorInterface
+}
+
+func (h VendorHarness) subject(t *testing.T) *vendorSubject {
+	s := &vendorSubject{h: h, vendor: h.New(t)}
+	s.Subject = roletest.Subject{T: t, Role: s.vendor, Work: s.callAll, Task: func(name string) *task.Task {
+		return roletest.Fill(h.Task(t, name), func(d *driver.Driver) { d.Vendor = s.vendor })
+	}}
+	return s
 }
 
 // callAll makes every call of the harness and joins the errors.
-func (h VendorHarness) callAll(ctx context.Context, tk *task.Task) error {
+func (s *vendorSubject) callAll(ctx context.Context, tk *task.Task) error {
 	var errs []error
-	for _, c := range h.Calls {
+	for _, c := range s.h.Calls {
 		if _, err := driver.CallVendor(ctx, tk, c); err != nil {
 			errs = append(errs, fmt.Errorf("%s %s: %w", c.Verb, c.Method, err))
 		}
@@ -70,9 +73,8 @@ func (h VendorHarness) callAll(ctx context.Context, tk *task.Task) error {
 
 var verbs = []string{"GET", "POST", "PUT", "PATCH", "DELETE"}
 
-func (h VendorHarness) checkMethods(_ context.Context, t testing.TB) error {
-	v, _ := h.open(t)
-	methods := v.Methods()
+func vendorMethods(_ context.Context, s *vendorSubject) error {
+	methods := s.vendor.Methods()
 	if len(methods) == 0 {
 		return errors.New("Methods returns none")
 	}
@@ -92,59 +94,54 @@ func (h VendorHarness) checkMethods(_ context.Context, t testing.TB) error {
 			}
 		}
 	}
-	if again := v.Methods(); !slices.Equal(slices.Sorted(maps.Keys(again)), slices.Sorted(maps.Keys(methods))) {
+	if again := s.vendor.Methods(); !slices.Equal(slices.Sorted(maps.Keys(again)), slices.Sorted(maps.Keys(methods))) {
 		return errors.New("Methods returns other names at its second call")
 	}
 	return nil
 }
 
-func (h VendorHarness) checkCalls(ctx context.Context, t testing.TB) error {
-	_, tk := h.open(t)
-	if len(h.Calls) == 0 {
-		return skip("the harness has no calls")
+func vendorCalls(ctx context.Context, s *vendorSubject) error {
+	if len(s.h.Calls) == 0 {
+		return roletest.Skip("the harness has no Calls")
 	}
-	return h.callAll(ctx, tk)
+	return s.callAll(ctx, s.Task("n1"))
 }
 
-func (h VendorHarness) checkShared(ctx context.Context, t testing.TB) error {
-	v, tk := h.open(t)
-	methods := v.Methods()
-	for _, c := range h.Calls {
+func vendorShared(ctx context.Context, s *vendorSubject) error {
+	tk := s.Task("n1")
+	methods := s.vendor.Methods()
+	for _, c := range s.h.Calls {
 		if !methods[c.Method].Shared {
 			continue
 		}
-		if err := unchanged(tk, "method "+c.Method, func() error {
-			_, err := driver.CallVendor(ctx, tk, c)
-			return err
-		}); err != nil {
+		if err := roletest.Unchanged("method "+c.Method, tk, func() { _, _ = driver.CallVendor(ctx, tk, c) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (h VendorHarness) checkCanceled(_ context.Context, t testing.TB) error {
-	v, tk := h.open(t)
-	methods := v.Methods()
-	var errs []error
-	for _, c := range h.Calls {
-		m := methods[c.Method]
-		if m.Call == nil {
-			continue // another rule's
+func vendorCanceled(ctx context.Context, s *vendorSubject) error {
+	tk := s.Task("n1")
+	methods := s.vendor.Methods()
+	var calls []roletest.Method
+	for _, c := range s.h.Calls {
+		call := methods[c.Method].Call
+		if call == nil {
+			continue // which another rule tells
 		}
-		errs = append(errs, canceled("method "+c.Method, func(ctx context.Context) error {
-			_, err := m.Call(ctx, tk, c)
+		calls = append(calls, roletest.Method{Name: "method " + c.Method, Call: func(ctx context.Context) error {
+			_, err := call(ctx, tk, c)
 			return err
-		}))
+		}})
 	}
-	return task.Join(errs...)
+	return roletest.Canceled(ctx, calls...)
 }
 
-func (h VendorHarness) checkManyNodes(ctx context.Context, t testing.TB) error {
-	v, alone := h.open(t)
-	if len(h.Calls) == 0 || v.Validate(ctx, alone) != nil || h.callAll(ctx, alone) != nil {
-		return nil // another rule's
+func vendorConcurrent(ctx context.Context, s *vendorSubject) error {
+	tasks := s.Tasks()
+	if s.callAll(ctx, tasks[0]) != nil {
+		return roletest.Skip("the calls do not work on one node")
 	}
-	tasks := nodes(t, func(t testing.TB, name string) *task.Task { return h.task(t, v, name) })
-	return atOnce(tasks, func(_ int, tk *task.Task) error { return h.callAll(ctx, tk) })
+	return roletest.Together(tasks, func(_ int, tk *task.Task) error { return s.callAll(ctx, tk) })
 }

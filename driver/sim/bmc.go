@@ -112,6 +112,9 @@ func (p bmcPower) PowerState(ctx context.Context, t *task.Task) (driver.PowerSta
 }
 
 func (p bmcPower) SetPowerState(ctx context.Context, t *task.Task, state driver.PowerState) error {
+	if err := t.RequireExclusive("sim.SetPowerState"); err != nil {
+		return err
+	}
 	m, err := p.machine(ctx, t)
 	if err != nil {
 		return err
@@ -143,6 +146,9 @@ func (bmcManagement) SupportedBootDevices(*task.Task) []boot.Device {
 }
 
 func (g bmcManagement) SetBootDevice(ctx context.Context, t *task.Task, s driver.BootSetting) error {
+	if err := t.RequireExclusive("sim.SetBootDevice"); err != nil {
+		return err
+	}
 	m, err := g.machine(ctx, t)
 	if err != nil {
 		return err

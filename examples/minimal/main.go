@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log"
 
 	"github.com/ferrule/ferrule/driver"
 	"github.com/ferrule/ferrule/driver/conductor"
@@ -14,23 +13,16 @@ import (
 )
 
 func main() {
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	var registry driver.Registry // your drivers; this one pretends
+	ctx := context.Background()
+	var registry driver.Registry // of your drivers; this one, "fake", only pretends
 	err := registry.Add(drivertest.Driver(&drivertest.Calls{}))
 	c, newErr := conductor.New(conductor.Config{Store: &task.MemoryStore{}, Registry: &registry})
-	if err := task.Join(err, newErr); err != nil {
-		log.Fatal(err)
-	}
-	go c.Run(ctx) // acts on heartbeats and time-outs
-	err = c.Enroll(ctx, &task.Node{Name: "node-1", Driver: "fake"})
-	for _, do := range []func(context.Context, string) error{c.Manage, c.Provide, c.Deploy} {
-		if err == nil {
-			err = do(ctx, "node-1")
-		}
+	if err = task.Join(err, newErr); err == nil {
+		go c.Run(ctx) // acts on heartbeats and time-outs
+		err = c.Enroll(ctx, &task.Node{Name: "node-1", Driver: "fake"})
 	}
 	if err == nil {
-		err = c.WaitFor(ctx, "node-1", task.Active)
+		err = c.Bring(ctx, "node-1", task.Active) // clean, then deploy
 	}
 	fmt.Println("node-1 is active:", err == nil, err)
 }

@@ -132,25 +132,16 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 
 // provision takes one node through its life.
 func (s *site) provision(ctx context.Context, name string) error {
-	c := s.conductor
-	for _, step := range []struct {
-		do   func(context.Context, string) error
-		want task.State
-	}{
-		{c.Manage, task.Manageable},
-		{c.Provide, task.Available},
-		{c.Deploy, task.Active},
-		{s.checkInstance, task.Active},
-		{c.TearDown, task.Available},
-	} {
-		if err := step.do(ctx, name); err != nil {
-			return err
-		}
-		if err := c.WaitFor(ctx, name, step.want); err != nil {
-			return err
-		}
+	if err := s.conductor.Bring(ctx, name, task.Active); err != nil {
+		return err
 	}
-	return nil
+	if err := s.checkInstance(ctx, name); err != nil {
+		return err
+	}
+	if err := s.conductor.TearDown(ctx, name); err != nil {
+		return err
+	}
+	return s.conductor.WaitFor(ctx, name, task.Available)
 }
 
 // checkInstance waits until the machine runs the image from its disk: being

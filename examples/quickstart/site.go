@@ -61,7 +61,7 @@ func newSite(ctx context.Context, o options) (s *site, err error) {
 		return nil, err
 	}
 	s.base = "http://" + listener.Addr().String()
-	if err := s.assemble(o); err != nil {
+	if err := s.assemble(ctx, o); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
 
@@ -79,8 +79,8 @@ func newSite(ctx context.Context, o options) (s *site, err error) {
 
 // assemble puts drivers, servers and conductor together: what an embedding
 // program does, with its own power and management in place of the fleet's.
-func (s *site) assemble(o options) error {
-	boot, err := ipxe.New(ipxe.Config{Tree: s.tree, BaseURL: s.base + "/boot/", ImageDirs: []string{s.dir}})
+func (s *site) assemble(ctx context.Context, o options) error {
+	boot, err := ipxe.New(ctx, ipxe.Config{Tree: s.tree, BaseURL: s.base + "/boot/", ImageDirs: []string{s.dir}})
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
-// Package roletest has what the conformance suites of all roles share: rules as
-// values, the rules that hold for every role, and tools to write others with.
-//
-// Packages boottest, deploytest and drivertest are made of it.
+// Package roletest is what the conformance suites of all roles are made of:
+// rules as values, the rules that hold for every role, and tools to write
+// others with. Packages boottest, deploytest and drivertest use it.
 //
 // # Rules
 //
@@ -9,19 +8,20 @@
 // returns nil, a [Skip], or what is wrong. [Run] makes a subtest of each and
 // prints the sentence when it fails. Since a check returns an error, a suite can
 // be tested too: [Objections] lists the rules that an implementation breaks, and
-// a suite's own test compares that list for implementations that each break one.
+// [Caught] compares that list for implementations that each break one.
 //
 // # Every role
 //
-// Every role has Properties and Validate ([Role]); the functions
-// PropertiesDocumented to ValidateRefusesIllegal check those two.
+// Every role has Properties and Validate ([Role]). A suite embeds [Subject] in
+// its own subject, and the rules of [Every] go before its own.
 //
 // # Tools
 //
-// [Shared] makes a task under a shared lock, [CancelAt] a context that is
-// canceled in the middle of a call, [Promptly] bounds a call, [Plant] puts
+// [Shared] makes a task under a shared lock, [Reloaded] one from a store,
+// [Canceled] and [Midway] cut calls off, [Promptly] bounds a call, [Plant] puts
 // secrets in and finds them in errors, logs and evidence, [Together] runs calls
 // at once, [Leaked] finds goroutines that were left behind.
 //
-// Checks never call t.Fatal; functions that take a *testing.T fail that test.
+// Checks never call t.Fatal, turn a panic into an error, and call the functions
+// of a harness from the test's own goroutine.
 package roletest

@@ -3,9 +3,12 @@ package roletest
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/ferrule/ferrule/task"
 )
 
 // A Rule is one sentence of a contract and its check on a subject S: what is
@@ -22,11 +25,11 @@ type Skip string
 // Error returns the reason.
 func (s Skip) Error() string { return string(s) }
 
-// Run makes a subtest of each rule, on a subject of its own, and reports each
-// that is broken with the sentence that says so.
-func Run[S any](t *testing.T, rules []Rule[S], subject func(*testing.T) S) {
+// Run makes a subtest of each rule of [Every] role and of own, on a subject of
+// its own, and reports each that is broken with the sentence that says so.
+func Run[S Based](t *testing.T, own []Rule[S], subject func(*testing.T) S) {
 	t.Helper()
-	for _, r := range rules {
+	for _, r := range slices.Concat(Every[S](), own) {
 		t.Run(r.Name, func(t *testing.T) {
 			err := r.try(t, subject(t))
 			if s, ok := errors.AsType[Skip](err); ok {
@@ -39,31 +42,43 @@ func Run[S any](t *testing.T, rules []Rule[S], subject func(*testing.T) S) {
 	}
 }
 
-// Objections returns the names of the rules that a subject breaks, in order.
-// Use it in the test of a suite; what the checks say goes to t's log.
-func Objections[S any](t *testing.T, rules []Rule[S], subject func(*testing.T) S) []string {
+// Objections returns the names of the rules that a subject breaks, in the order
+// of [Run]. Use it in the test of a suite. Each rule runs in a bubble of
+// testing/synctest, where a call that hangs costs no time; what the checks say
+// goes to t's log.
+func Objections[S Based](t *testing.T, own []Rule[S], subject func(*testing.T) S) []string {
 	t.Helper()
 	var broken []string
-	for _, r := range rules {
+	for _, r := range slices.Concat(Every[S](), own) {
 		t.Run(r.Name, func(t *testing.T) {
-			err := r.try(t, subject(t))
-			if _, skipped := errors.AsType[Skip](err); err != nil && !skipped {
-				t.Log(err)
-				broken = append(broken, r.Name)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				err := r.try(t, subject(t))
+				if _, skipped := errors.AsType[Skip](err); err != nil && !skipped {
+					t.Log(err)
+					broken = append(broken, r.Name)
+				}
+			})
 		})
 	}
 	return broken
 }
 
-// try bounds the check, and turns a panic of what is tested into an error.
-func (r Rule[S]) try(t *testing.T, s S) (err error) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+// ruleTime bounds one check.
+const ruleTime = time.Minute
+
+func (r Rule[S]) try(t *testing.T, s S) error {
+	ctx, cancel := context.WithTimeout(t.Context(), ruleTime)
 	defer cancel()
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
-		}
-	}()
-	return r.Check(ctx, s)
+	return guard(func() error { return r.Check(ctx, s) })
+}
+
+// guard turns a panic of f into its error.
+func guard(f func() error) error { return task.Guard("", nil, f) }
+
+// Need fails t unless the harness is complete: it has New and Task.
+func Need(t *testing.T, complete bool) {
+	t.Helper()
+	if !complete {
+		t.Fatal("the harness needs New and Task")
+	}
 }

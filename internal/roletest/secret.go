@@ -53,9 +53,9 @@ func (s *Spy) Write(p []byte) (int, error) {
 	return s.said.Write(p)
 }
 
-// Hear keeps what err says, in every form that a program would print it in.
-func (s *Spy) Hear(err error) {
-	if err != nil {
+// Hear keeps what f's error says, in every form that a program would print it in.
+func (s *Spy) Hear(f func() error) {
+	if err := guard(f); err != nil {
 		fmt.Fprintf(s, "%v\n%+v\n%q\n", err, err, err)
 	}
 }
