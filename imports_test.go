@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"boot/artifact":     {"task", "boot", "internal/filelock"},
 	"boot/imagecache":   {"task", "boot/artifact", "internal/filelock"},
 	"boot/dhcp":         {"task", "boot"},
+	"boot/tftp":         {"task"},
 	"boot/netboot":      {"task", "boot", "driver", "boot/artifact", "boot/dhcp", "boot/imagecache"},
 	"deploy":            {"task"},
 	"driver":            {"task", "boot", "deploy"},
