@@ -1,0 +1,116 @@
+//go:build linux
+
+package lab_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ferrule/ferrule/boot"
+	"github.com/ferrule/ferrule/boot/dhcp"
+	"github.com/ferrule/ferrule/driver"
+	"github.com/ferrule/ferrule/examples/qemu/machine"
+	"github.com/ferrule/ferrule/internal/lab"
+	"github.com/ferrule/ferrule/task"
+)
+
+// strange are kernel arguments full of what means something to one loader or
+// another, and nothing to any of them here.
+var strange = boot.Params{
+	"ipa-api-url": "http://10.77.0.1:6385",
+	"lab.a":       "{{ROOT}}((DISK))<x>%default%",
+	"lab.b":       ";reboot|poweroff&halt",
+	"lab.c":       "$root$${x",
+	"lab.d":       "two words, # and;more",
+	"lab.e":       "--initrd=x",
+}
+
+const rootUUID = "1f3b9e64-7a50-4c1d-9e58-c10f6d0f2a11"
+
+// TestChains boots real firmware into the ramdisk and then into the instance, by
+// each chain of loaders. FERRULE_LAB_TABLE names a file for the table of them.
+func TestChains(t *testing.T) {
+	lab.Need(t)
+	pxe := func(t *testing.T, s *site) boot.BootInterface { return s.pxe(t) }
+	ipxe := func(t *testing.T, s *site) boot.BootInterface { return s.ipxe(t, false) }
+	httpBoot := func(t *testing.T, s *site) boot.BootInterface { return s.ipxe(t, true) }
+	bios, uefi := machine.Config{Firmware: task.BIOS, Memory: 512}, machine.Config{Firmware: task.UEFI, NoROM: true}
+	secure := machine.Config{Firmware: task.UEFI, NoROM: true, SecureBoot: true}
+	onDisk := func(*node) {}
+	overNetwork := func(n *node) {
+		n.Node.InstanceInfo = task.Info{"capabilities": "boot_option:netboot", "kernel": n.Node.DriverInfo["deploy_kernel"], "ramdisk": n.Node.DriverInfo["deploy_ramdisk"]}
+		n.Node.SetInternal("root_uuid_or_disk_id", rootUUID)
+	}
+	all := []string{boot.StageDHCP, boot.StageLoader, boot.StageScript, boot.StageKernel, boot.StageRamdisk}
+	var table strings.Builder
+	table.WriteString("| firmware | chain | ramdisk after | instance after |\n|---|---|---|---|\n")
+	for _, c := range []struct {
+		firmware, chain string
+		mode            dhcp.Mode
+		machine         machine.Config
+		boot            func(*testing.T, *site) boot.BootInterface
+		stages          []string
+		instance        func(*node)
+	}{
+		{"SeaBIOS", "PXE ROM, pxelinux", dhcp.Full, bios, pxe, all, onDisk},
+		{"SeaBIOS", "iPXE ROM, HTTP", dhcp.Full, bios, ipxe, []string{boot.StageDHCP, boot.StageScript, boot.StageKernel, boot.StageRamdisk}, overNetwork},
+		{"OVMF", "PXE, shim, grub", dhcp.Full, uefi, pxe, all, overNetwork},
+		{"OVMF, secure boot", "PXE, shim, grub, signed kernel", dhcp.Full, secure, pxe, all, onDisk},
+		{"OVMF", "PXE, snponly.efi, HTTP", dhcp.Full, uefi, ipxe, all, onDisk},
+		{"OVMF", "HTTP boot, snponly.efi, HTTP", dhcp.Full, uefi, httpBoot, all, overNetwork},
+	} {
+		name := c.firmware + ": " + c.chain
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, c.mode)
+			c.machine.Disks = []string{disk(t, c.machine)}
+			b := c.boot(t, s)
+			n := s.newNode(t, b, c.machine)
+			ctx := t.Context()
+			require.NoError(t, b.Validate(ctx, n.Task))
+			require.NoError(t, b.PrepareRamdisk(ctx, n.Task, strange))
+			require.Equal(t, c.stages, b.(task.Stager).Stages(n.Task)[len(all)-len(c.stages):])
+
+			on := n.power(t)
+			line := n.line(t, "LAB-CMDLINE: ")
+			ramdisk := seconds(on)
+			got, err := boot.ParseKernelArgs(line)
+			require.NoError(t, err, line)
+			told := map[string]string{}
+			for _, a := range got {
+				told[a.Key] = a.Value
+			}
+			for k, v := range strange {
+				require.Equal(t, v, told[k], line)
+			}
+			require.Equal(t, "01-52-54-00-77-00-01", told["BOOTIF"], line)
+			require.Equal(t, fmt.Sprintf("uefi=%t secureboot=%t", c.machine.Firmware == task.UEFI, c.machine.SecureBoot), n.line(t, "LAB-FIRMWARE: "))
+			stages, failed := s.stages(n.Node.UUID)
+			require.Equal(t, c.stages, stages)
+			t.Logf("seen to fail on the way: %q", failed)
+
+			c.instance(n)
+			require.NoError(t, b.PrepareInstance(ctx, n.Task))
+			require.NoError(t, b.CleanUpRamdisk(ctx, n.Task))
+			on = n.power(t)
+			if n.Node.InstanceInfo["kernel"] == nil {
+				n.line(t, "LAB-DISK")
+				stages, _ = s.stages(n.Node.UUID)
+				require.Empty(t, stages, "nothing is asked of the network")
+			} else {
+				require.Contains(t, n.line(t, "LAB-CMDLINE: "), "root=UUID="+rootUUID+" ro text console=ttyS0")
+			}
+			fmt.Fprintf(&table, "| %s | %s | %s s | %s s |\n", c.firmware, c.chain, ramdisk, seconds(on))
+			require.NoError(t, driver.SetPower(ctx, n.Task, driver.PowerOff))
+			require.NoError(t, b.CleanUpInstance(ctx, n.Task))
+			require.Empty(t, s.tree.Names(n.Node.UUID))
+		})
+	}
+	t.Log("\n" + table.String())
+	if file := os.Getenv("FERRULE_LAB_TABLE"); file != "" && !t.Failed() {
+		require.NoError(t, os.WriteFile(file, []byte(table.String()), 0o644))
+	}
+}

@@ -1,0 +1,210 @@
+//go:build linux
+
+package lab_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ferrule/ferrule/boot"
+	"github.com/ferrule/ferrule/boot/artifact"
+	"github.com/ferrule/ferrule/boot/dhcp"
+	"github.com/ferrule/ferrule/boot/netboot"
+	"github.com/ferrule/ferrule/boot/tftp"
+	"github.com/ferrule/ferrule/driver"
+	"github.com/ferrule/ferrule/examples/qemu/machine"
+	"github.com/ferrule/ferrule/internal/lab"
+	"github.com/ferrule/ferrule/ipxe"
+	"github.com/ferrule/ferrule/pxe"
+	"github.com/ferrule/ferrule/task"
+	"github.com/ferrule/ferrule/task/tasktest"
+)
+
+var packages = []string{lab.KernelPackage, "pxelinux", "syslinux-common", "shim-signed", "grub-efi-amd64-signed", "ipxe"}
+
+func TestMain(m *testing.M) { os.Exit(lab.Main(m, packages...)) }
+
+// A site is a network with our servers, and one machine.
+type site struct {
+	tree      *artifact.Tree
+	responder *dhcp.Responder
+	images    string // with kernel and ramdisk
+	netboot   netboot.Site
+
+	mu   sync.Mutex
+	seen []task.Evidence
+}
+
+// newSite starts servers: DHCP in that mode, TFTP and HTTP from one tree.
+func newSite(t *testing.T, mode dhcp.Mode) *site {
+	lab.Network(t)
+	lab.Router(t)
+	s := &site{tree: new(artifact.Tree), images: images(t)}
+	s.tree.Observer = s.observe
+	c := dhcp.Config{Mode: mode, Observer: s.observe}
+	if mode == dhcp.Full {
+		c.Subnets = []dhcp.Subnet{{Prefix: lab.Subnet, First: lab.Host.Next().Next(), Last: lab.Host.Next().Next().Next()}}
+	}
+	var err error
+	s.responder, err = dhcp.NewResponder(c)
+	require.NoError(t, err)
+	s.netboot = netboot.Site{
+		Tree: s.tree, HTTP: "http://" + lab.Host.String(), TFTP: lab.Host.String(), DHCP: s.responder,
+		ImageDirs: []string{s.images}, KernelArgs: "console=ttyS0 quiet",
+	}
+	serve(t, func(ctx context.Context) error { return s.responder.ListenAndServe(ctx, lab.Bridge) })
+	serve(t, func(ctx context.Context) error {
+		server := tftp.Server{Files: s.tree}
+		return server.ListenAndServe(ctx, ":69")
+	})
+	serve(t, func(ctx context.Context) error {
+		listener, err := net.Listen("tcp", ":80")
+		if err != nil {
+			return err
+		}
+		server := http.Server{Handler: s.tree}
+		defer context.AfterFunc(ctx, func() { server.Close() })()
+		_ = server.Serve(listener)
+		return context.Cause(ctx)
+	})
+	return s
+}
+
+// serve runs a server until t ends, and has it fail t if it ends before.
+func serve(t *testing.T, run func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		err := run(ctx)
+		if ctx.Err() == nil {
+			t.Error("a server ended: ", err)
+		}
+		ended <- err
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+}
+
+func (s *site) observe(e task.Evidence) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = append(s.seen, e)
+}
+
+// stages are the stages in which something was seen of the node since the last
+// call, in order, and whatever failed.
+func (s *site) stages(uuid string) (stages, failed []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	had := map[string]bool{}
+	for _, e := range s.seen {
+		if e.Node != uuid {
+			continue
+		}
+		if e.Failed {
+			failed = append(failed, e.Stage+": "+e.Detail)
+		} else if !had[e.Stage] {
+			had[e.Stage] = true
+			stages = append(stages, e.Stage)
+		}
+	}
+	s.seen = nil
+	return stages, failed
+}
+
+// images makes a folder with a kernel, and a ramdisk that tells how it was
+// started.
+func images(t *testing.T) string {
+	dir := t.TempDir()
+	data, err := os.ReadFile(lab.Kernel(t))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "kernel"), data, 0o644))
+	require.NoError(t, os.Rename(lab.Ramdisk(t, dir), filepath.Join(dir, "ramdisk")))
+	return dir
+}
+
+func (s *site) pxe(t *testing.T) *pxe.Boot {
+	loaders := map[string]string{}
+	for _, p := range []string{"pxelinux", "syslinux-common", "shim-signed", "grub-efi-amd64-signed"} {
+		for name, file := range pxe.DebianLoaders(lab.Deb(t, p)) {
+			loaders[name] = file
+		}
+	}
+	b, err := pxe.New(t.Context(), pxe.Config{Site: s.netboot, LoaderFiles: loaders})
+	require.NoError(t, err)
+	return b
+}
+
+func (s *site) ipxe(t *testing.T, httpBoot bool) *ipxe.Boot {
+	b, err := ipxe.New(t.Context(), ipxe.Config{Site: s.netboot, LoaderFiles: ipxe.DebianLoaders(lab.Deb(t, "ipxe")), HTTPBoot: httpBoot})
+	require.NoError(t, err)
+	return b
+}
+
+// A node is a machine of the lab and the task on it.
+type node struct {
+	*task.Task
+	console *lab.Log
+	machine *machine.Machine
+}
+
+// newNode makes a machine that boots through b.
+func (s *site) newNode(t *testing.T, b boot.BootInterface, c machine.Config) *node {
+	n := &node{console: new(lab.Log)}
+	c.Name, c.MAC, c.Dir, c.Console = "node-1", "52:54:00:77:00:01", t.TempDir(), n.console
+	c.Netdev = "tap,ifname=" + lab.Tap + ",script=no,downscript=no"
+	rack := new(machine.Rack)
+	t.Cleanup(rack.Close)
+	var err error
+	n.machine, err = rack.Add(c)
+	require.NoError(t, err)
+	record := tasktest.Node("node-1")
+	record.DriverInfo["qemu_machine"] = c.Name
+	record.DriverInfo["deploy_kernel"] = filepath.Join(s.images, "kernel")
+	record.DriverInfo["deploy_ramdisk"] = filepath.Join(s.images, "ramdisk")
+	record.Properties = task.Info{"cpu_arch": "x86_64", "capabilities": "boot_mode:" + string(c.Firmware)}
+	n.Task = tasktest.Task(t, record)
+	n.Ports = []*task.Port{{NodeUUID: record.UUID, Address: c.MAC}}
+	n.Driver = &driver.Driver{Boot: b, Power: rack.Power(), Management: rack.Management()}
+	t.Cleanup(func() {
+		if t.Failed() {
+			stages, failed := s.stages(record.UUID)
+			t.Logf("seen %q, failed %q; console: %q", stages, failed, tail(n.console.String(), 2000))
+		}
+	})
+	return n
+}
+
+func tail(s string, n int) string { return s[max(len(s)-n, 0):] }
+
+// power switches the node off and on, and returns when it was on.
+func (n *node) power(t *testing.T) time.Time {
+	t.Helper()
+	n.console.Clear()
+	require.NoError(t, driver.SetPower(t.Context(), n.Task, driver.PowerOff))
+	require.NoError(t, driver.SetPower(t.Context(), n.Task, driver.PowerOn))
+	return time.Now()
+}
+
+// patience is how long firmware may take on a machine that does other things.
+const patience = 3 * time.Minute
+
+// line waits for what the machine says.
+func (n *node) line(t *testing.T, text string) string {
+	t.Helper()
+	return n.console.Line(t, text, patience)
+}
+
+func seconds(since time.Time) string { return fmt.Sprintf("%.1f", time.Since(since).Seconds()) }
