@@ -15,18 +15,33 @@ import (
 	"github.com/ferrule/ferrule/driver"
 	"github.com/ferrule/ferrule/examples/qemu/machine"
 	"github.com/ferrule/ferrule/internal/lab"
+	"github.com/ferrule/ferrule/pxe"
 	"github.com/ferrule/ferrule/task"
 )
 
 // strange are kernel arguments full of what means something to one loader or
-// another, and nothing to any of them here.
-var strange = boot.Params{
-	"ipa-api-url": "http://10.77.0.1:6385",
-	"lab.a":       "{{ROOT}}((DISK))<x>%default%",
-	"lab.b":       ";reboot|poweroff&halt",
-	"lab.c":       "$root$${x",
-	"lab.d":       "two words, # and;more",
-	"lab.e":       "--initrd=x",
+// another, and nothing to any of those of a chain.
+func strange(b boot.BootInterface) boot.Params {
+	params := boot.Params{
+		"ipa-api-url": "http://10.77.0.1:6385",
+		"lab.a":       "{{ROOT}}((DISK))<x>%default%",
+		"lab.b":       ";reboot|poweroff&halt",
+		"lab.c":       "$root$$x(( y",
+		"lab.d":       "two words,#and;more",
+		"lab.e":       "--initrd=x",
+	}
+	if _, ok := b.(*pxe.Boot); ok {
+		params["lab.c"], params["lab.d"] = "$root$${x", "two words, # and;more"
+	}
+	return params
+}
+
+// refused are such as the chain's loaders, or any, would misread.
+func refused(b boot.BootInterface) []string {
+	if _, ok := b.(*pxe.Boot); ok {
+		return []string{"x\nreboot", "it's", `a\b`, "x --- y"}
+	}
+	return []string{"x\nreboot", "${x", "x || reboot", "x #y"}
 }
 
 const rootUUID = "1f3b9e64-7a50-4c1d-9e58-c10f6d0f2a11"
@@ -35,8 +50,8 @@ const rootUUID = "1f3b9e64-7a50-4c1d-9e58-c10f6d0f2a11"
 // each chain of loaders. FERRULE_LAB_TABLE names a file for the table of them.
 func TestChains(t *testing.T) {
 	lab.Need(t)
-	pxe := func(t *testing.T, s *site) boot.BootInterface { return s.pxe(t) }
-	ipxe := func(t *testing.T, s *site) boot.BootInterface { return s.ipxe(t, false) }
+	byPXE := func(t *testing.T, s *site) boot.BootInterface { return s.pxe(t) }
+	byIPXE := func(t *testing.T, s *site) boot.BootInterface { return s.ipxe(t, false) }
 	httpBoot := func(t *testing.T, s *site) boot.BootInterface { return s.ipxe(t, true) }
 	bios, uefi := machine.Config{Firmware: task.BIOS, Memory: 512}, machine.Config{Firmware: task.UEFI, NoROM: true}
 	secure := machine.Config{Firmware: task.UEFI, NoROM: true, SecureBoot: true}
@@ -56,11 +71,11 @@ func TestChains(t *testing.T) {
 		stages          []string
 		instance        func(*node)
 	}{
-		{"SeaBIOS", "PXE ROM, pxelinux", dhcp.Full, bios, pxe, all, onDisk},
-		{"SeaBIOS", "iPXE ROM, HTTP", dhcp.Full, bios, ipxe, []string{boot.StageDHCP, boot.StageScript, boot.StageKernel, boot.StageRamdisk}, overNetwork},
-		{"OVMF", "PXE, shim, grub", dhcp.Full, uefi, pxe, all, overNetwork},
-		{"OVMF, secure boot", "PXE, shim, grub, signed kernel", dhcp.Full, secure, pxe, all, onDisk},
-		{"OVMF", "PXE, snponly.efi, HTTP", dhcp.Full, uefi, ipxe, all, onDisk},
+		{"SeaBIOS", "PXE ROM, pxelinux", dhcp.Full, bios, byPXE, all, onDisk},
+		{"SeaBIOS", "iPXE ROM, HTTP", dhcp.Full, bios, byIPXE, []string{boot.StageDHCP, boot.StageScript, boot.StageKernel, boot.StageRamdisk}, overNetwork},
+		{"OVMF", "PXE, shim, grub", dhcp.Full, uefi, byPXE, all, overNetwork},
+		{"OVMF, secure boot", "PXE, shim, grub, signed kernel", dhcp.Full, secure, byPXE, all, onDisk},
+		{"OVMF", "PXE, snponly.efi, HTTP", dhcp.Full, uefi, byIPXE, all, onDisk},
 		{"OVMF", "HTTP boot, snponly.efi, HTTP", dhcp.Full, uefi, httpBoot, all, overNetwork},
 	} {
 		name := c.firmware + ": " + c.chain
@@ -71,8 +86,12 @@ func TestChains(t *testing.T) {
 			n := s.newNode(t, b, c.machine)
 			ctx := t.Context()
 			require.NoError(t, b.Validate(ctx, n.Task))
+			for _, value := range refused(b) {
+				require.ErrorIs(t, b.PrepareRamdisk(ctx, n.Task, boot.Params{"lab.x": value}), task.ErrInvalidParameter, value)
+			}
+			strange := strange(b)
 			require.NoError(t, b.PrepareRamdisk(ctx, n.Task, strange))
-			require.Equal(t, c.stages, b.(task.Stager).Stages(n.Task)[len(all)-len(c.stages):])
+			require.Subset(t, b.(task.Stager).Stages(n.Task), c.stages)
 
 			on := n.power(t)
 			line := n.line(t, "LAB-CMDLINE: ")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/task"
@@ -35,7 +36,7 @@ func (m *Machine) makeVariables() error {
 func (m *Machine) arguments(device boot.Device) []string {
 	c := &m.cfg
 	args := []string{
-		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", c.Name,
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", optionValue(c.Name),
 		"-accel", c.Accelerator, "-m", strconv.Itoa(c.Memory), "-smp", strconv.Itoa(c.CPUs), "-device", "virtio-rng-pci",
 	}
 	switch {
@@ -63,7 +64,7 @@ func (m *Machine) arguments(device boot.Device) []string {
 	}
 	args = append(args, "-netdev", c.Netdev+",id=net", "-device", card)
 	for i, file := range c.Disks {
-		args = append(args, "-blockdev", fmt.Sprintf("driver=raw,node-name=disk%d,discard=unmap,file.driver=file,file.filename=%s", i, file),
+		args = append(args, "-blockdev", fmt.Sprintf("driver=raw,node-name=disk%d,discard=unmap,file.driver=file,file.filename=%s", i, optionValue(file)),
 			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d,serial=disk-%d,bootindex=%d", i, i, disk+i))
 	}
 	return args
@@ -72,6 +73,9 @@ func (m *Machine) arguments(device boot.Device) []string {
 func (m *Machine) flash(code string) []string {
 	return []string{
 		"-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" + code,
-		"-drive", "if=pflash,unit=1,format=raw,file=" + m.path("vars"),
+		"-drive", "if=pflash,unit=1,format=raw,file=" + optionValue(m.path("vars")),
 	}
 }
+
+// optionValue quotes a value of one of QEMU's options, whose parts commas part.
+func optionValue(s string) string { return strings.ReplaceAll(s, ",", ",,") }

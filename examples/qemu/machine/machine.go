@@ -208,7 +208,6 @@ func launch(ctx context.Context, args []string, console io.Writer, name string) 
 	if err != nil {
 		return nil, fmt.Errorf("machine %s: %w", name, err)
 	}
-	defer theirs.Close()
 	args = append(args, "-chardev", "socket,id=serial,fd=3", "-serial", "chardev:serial",
 		"-chardev", "stdio,id=monitor,signal=off", "-mon", "chardev=monitor,mode=control")
 	p := &process{serial: ours, cmd: exec.Command("qemu-system-x86_64", args...), ended: make(chan struct{})}
@@ -218,7 +217,9 @@ func launch(ctx context.Context, args []string, console io.Writer, name string) 
 	p.cmd.Stderr = &complaints
 	in, inErr := p.cmd.StdinPipe()
 	out, outErr := p.cmd.StdoutPipe()
-	if err := errors.Join(inErr, outErr, p.cmd.Start()); err != nil {
+	err = errors.Join(inErr, outErr, p.cmd.Start())
+	theirs.Close() // or the end of QEMU would not be seen
+	if err != nil {
 		ours.Close()
 		return nil, fmt.Errorf("machine %s: %w (install qemu-system-x86)", name, err)
 	}
