@@ -28,7 +28,7 @@ func strange(b boot.BootInterface) boot.Params {
 		"lab.b":       ";reboot|poweroff&halt",
 		"lab.c":       "$root$$x(( y",
 		"lab.d":       "two words,#and;more",
-		"lab.e":       "--initrd=x",
+		"lab.e":       "--initrd",
 	}
 	if _, ok := b.(*pxe.Boot); ok {
 		params["lab.c"], params["lab.d"] = "$root$${x", "two words, # and;more"
@@ -39,9 +39,9 @@ func strange(b boot.BootInterface) boot.Params {
 // refused are such as the chain's loaders, or any, would misread.
 func refused(b boot.BootInterface) []string {
 	if _, ok := b.(*pxe.Boot); ok {
-		return []string{"x\nreboot", "it's", `a\b`, "x --- y"}
+		return []string{"x\nreboot", "it's", `a\b`, "x --- y", "--initrd=x"}
 	}
-	return []string{"x\nreboot", "${x", "x || reboot", "x #y"}
+	return []string{"x\nreboot", "${x", "x || reboot", "x #y", "--initrd=x"}
 }
 
 const rootUUID = "1f3b9e64-7a50-4c1d-9e58-c10f6d0f2a11"
@@ -60,27 +60,33 @@ func TestChains(t *testing.T) {
 		n.Node.InstanceInfo = task.Info{"capabilities": "boot_option:netboot", "kernel": n.Node.DriverInfo["deploy_kernel"], "ramdisk": n.Node.DriverInfo["deploy_ramdisk"]}
 		n.Node.SetInternal("root_uuid_or_disk_id", rootUUID)
 	}
+	full := func(t *testing.T) *site { return newSite(t, dhcp.Full) }
+	proxy := func(t *testing.T) *site { return newSite(t, dhcp.Proxy) }
 	all := []string{boot.StageDHCP, boot.StageLoader, boot.StageScript, boot.StageKernel, boot.StageRamdisk}
 	var table strings.Builder
-	table.WriteString("| firmware | chain | ramdisk after | instance after |\n|---|---|---|---|\n")
+	table.WriteString("| firmware | chain | servers | ramdisk after | instance after |\n|---|---|---|---|---|\n")
 	for _, c := range []struct {
-		firmware, chain string
-		mode            dhcp.Mode
-		machine         machine.Config
-		boot            func(*testing.T, *site) boot.BootInterface
-		stages          []string
-		instance        func(*node)
+		firmware, chain, servers string
+		site                     func(*testing.T) *site
+		machine                  machine.Config
+		boot                     func(*testing.T, *site) boot.BootInterface
+		stages                   []string
+		instance                 func(*node)
 	}{
-		{"SeaBIOS", "PXE ROM, pxelinux", dhcp.Full, bios, byPXE, all, onDisk},
-		{"SeaBIOS", "iPXE ROM, HTTP", dhcp.Full, bios, byIPXE, []string{boot.StageDHCP, boot.StageScript, boot.StageKernel, boot.StageRamdisk}, overNetwork},
-		{"OVMF", "PXE, shim, grub", dhcp.Full, uefi, byPXE, all, overNetwork},
-		{"OVMF, secure boot", "PXE, shim, grub, signed kernel", dhcp.Full, secure, byPXE, all, onDisk},
-		{"OVMF", "PXE, snponly.efi, HTTP", dhcp.Full, uefi, byIPXE, all, onDisk},
-		{"OVMF", "HTTP boot, snponly.efi, HTTP", dhcp.Full, uefi, httpBoot, all, overNetwork},
+		{"SeaBIOS", "PXE ROM, pxelinux", "ours", full, bios, byPXE, all, onDisk},
+		{"SeaBIOS", "iPXE ROM, HTTP", "ours", full, bios, byIPXE, []string{boot.StageDHCP, boot.StageScript, boot.StageKernel, boot.StageRamdisk}, overNetwork},
+		{"OVMF", "PXE, shim, grub", "ours", full, uefi, byPXE, all, overNetwork},
+		{"OVMF, secure boot", "PXE, shim, grub, signed kernel", "ours", full, secure, byPXE, all, onDisk},
+		{"OVMF", "PXE, snponly.efi, HTTP", "ours", full, uefi, byIPXE, all, onDisk},
+		{"OVMF", "HTTP boot, snponly.efi, HTTP", "ours", full, uefi, httpBoot, all, overNetwork},
+		{"SeaBIOS", "iPXE ROM, HTTP", "ours, proxy DHCP beside dnsmasq", proxy, bios, byIPXE, []string{boot.StageDHCP, boot.StageScript, boot.StageKernel, boot.StageRamdisk}, onDisk},
+		{"OVMF", "PXE, shim, grub", "ours, proxy DHCP beside dnsmasq", proxy, uefi, byPXE, all, onDisk},
+		{"SeaBIOS", "PXE ROM, pxelinux", "dnsmasq", newFolderSite, bios, byPXE, nil, overNetwork},
+		{"OVMF", "PXE, snponly.efi, HTTP", "dnsmasq, nginx", newFolderSite, uefi, byIPXE, nil, onDisk},
 	} {
-		name := c.firmware + ": " + c.chain
+		name := c.firmware + ": " + c.chain + " by " + c.servers
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, c.mode)
+			s := c.site(t)
 			c.machine.Disks = []string{disk(t, c.machine)}
 			b := c.boot(t, s)
 			n := s.newNode(t, b, c.machine)
@@ -122,10 +128,10 @@ func TestChains(t *testing.T) {
 			} else {
 				require.Contains(t, n.line(t, "LAB-CMDLINE: "), "root=UUID="+rootUUID+" ro text console=ttyS0")
 			}
-			fmt.Fprintf(&table, "| %s | %s | %s s | %s s |\n", c.firmware, c.chain, ramdisk, seconds(on))
+			fmt.Fprintf(&table, "| %s | %s | %s | %s s | %s s |\n", c.firmware, c.chain, c.servers, ramdisk, seconds(on))
 			require.NoError(t, driver.SetPower(ctx, n.Task, driver.PowerOff))
 			require.NoError(t, b.CleanUpInstance(ctx, n.Task))
-			require.Empty(t, s.tree.Names(n.Node.UUID))
+			require.Empty(t, s.left(n.Node.UUID))
 		})
 	}
 	t.Log("\n" + table.String())
