@@ -27,16 +27,19 @@ func (s *shelf) copy(ctx context.Context, from *os.File, info fs.FileInfo, to st
 		return copyFile(ctx, from, to)
 	}
 	all := filepath.Join(s.folder.dir, store, copies)
+	dir := filepath.Join(all, key)
+	content := filepath.Join(dir, copyContent)
+	if os.Link(content, to) == nil { // what is there is whole
+		return nil
+	}
 	if err := makeFolder(all); err != nil {
 		return err
 	}
-	dir := filepath.Join(all, key)
 	unlock, err := filelock.Folder(ctx, dir)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	content := filepath.Join(dir, copyContent)
 	if os.Link(content, to) == nil {
 		return nil
 	}
