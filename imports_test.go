@@ -39,6 +39,7 @@ var allowed = map[string][]string{
 	"driver/conductor":  {"task", "boot", "deploy", "driver"},
 	"driver/sim/ipxe":   {},
 	"driver/sim/fetch":  {},
+	"driver/sim/media":  {"task"},
 	"driver/sim":        {"task", "boot", "deploy", "driver", "driver/sim/ipxe", "driver/sim/fetch", "agent/ramdisk"},
 	"internal/filelock": {},
 	"internal/extent":   {},
