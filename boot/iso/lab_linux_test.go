@@ -53,7 +53,7 @@ var strange = boot.KernelArgs{
 	{Key: "lab.long", Value: strings.Repeat("0123456789", 150)},
 }
 
-// TestBoots has real firmware start an ISO, which it reads over HTTP in ranges, as
+// TestBoots has real firmware start an ISO where FERRULE_LAB is 1. It reads it over HTTP in ranges, as
 // from a BMC's virtual drive.
 func TestBoots(t *testing.T) {
 	lab.Need(t)
