@@ -36,6 +36,8 @@ var allowed = map[string][]string{
 	"boot/netboot":      {"task", "boot", "driver", "boot/artifact", "boot/dhcp", "boot/imagecache"},
 	"deploy":            {"task"},
 	"driver":            {"task", "boot", "deploy"},
+	"driver/bmc":        {"task"},
+	"driver/redfish":    {"task", "boot", "driver", "driver/bmc", "boot/vmedia"},
 	"driver/conductor":  {"task", "boot", "deploy", "driver"},
 	"driver/sim/ipxe":   {},
 	"driver/sim/fetch":  {},
