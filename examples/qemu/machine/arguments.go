@@ -54,9 +54,12 @@ func (m *Machine) arguments(device boot.Device) []string {
 			args = append(args, "-fw_cfg", "name=opt/org.tianocore/"+version+"PXESupport,string=n")
 		}
 	}
-	nic, disk := 1, 2
-	if device == boot.Disk {
-		nic, disk = 100, 2
+	nic, disk, cd := 1, 2, 101
+	switch device {
+	case boot.Disk:
+		nic = 100
+	case boot.CDROM:
+		nic, cd = 100, 1
 	}
 	card := fmt.Sprintf("virtio-net-pci,netdev=net,mac=%s,bootindex=%d", c.MAC, nic)
 	if c.NoROM {
@@ -66,6 +69,13 @@ func (m *Machine) arguments(device boot.Device) []string {
 	for i, file := range c.Disks {
 		args = append(args, "-blockdev", fmt.Sprintf("driver=raw,node-name=disk%d,discard=unmap,file.driver=file,file.filename=%s", i, optionValue(file)),
 			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d,serial=disk-%d,bootindex=%d", i, i, disk+i))
+	}
+	if c.CD != "" {
+		source := "file.driver=file,file.filename=" + optionValue(c.CD)
+		if strings.HasPrefix(c.CD, "http://") {
+			source = "file.driver=http,file.readahead=65536,file.url=" + optionValue(c.CD)
+		}
+		args = append(args, "-blockdev", "driver=raw,node-name=cd,read-only=on,"+source, "-device", fmt.Sprintf("ide-cd,drive=cd,bootindex=%d", cd))
 	}
 	return args
 }

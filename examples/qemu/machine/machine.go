@@ -44,6 +44,10 @@ type Config struct {
 	// Disks are raw images of the machine's disks. None: it has none.
 	Disks []string
 
+	// CD is the ISO in the machine's CD drive: a path, or an http URL that QEMU
+	// reads in ranges as a BMC does. Empty: it has no drive.
+	CD string
+
 	// Console is given what the machine writes to its serial port. Nil discards.
 	Console io.Writer
 
