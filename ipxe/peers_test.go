@@ -31,7 +31,9 @@ func thousand(t *testing.T, s *site, nodes int, then func()) time.Duration {
 		n := *template.Node
 		n.UUID = fmt.Sprintf("00000000-0000-4000-8000-%012x", i)
 		n.DriverInternalInfo = nil
-		port := func(j int) *task.Port { return &task.Port{Address: fmt.Sprintf("52:54:00:%02x:%02x:%02x", j, i>>8, i&0xff)} }
+		port := func(j int) *task.Port {
+			return &task.Port{Address: fmt.Sprintf("52:54:00:%02x:%02x:%02x", j, i>>8, i&0xff)}
+		}
 		all[i] = &task.Task{Node: &n, Ports: []*task.Port{port(0), port(1)}}
 	}
 	start := time.Now()

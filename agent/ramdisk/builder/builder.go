@@ -24,8 +24,8 @@ type Config struct {
 	// those that it needs. What is built into the kernel is passed over.
 	Modules []string
 
-	// ModulesDir is where the kernel's modules are, with the modules.dep that
-	// depmod makes. It is required with Modules.
+	// ModulesDir is where the kernel's modules are, as /lib/modules/RELEASE. It is
+	// required with Modules.
 	ModulesDir string
 
 	// Files are further files. An etc/modules among them is refused.
@@ -85,67 +85,4 @@ func (c *Config) modules() ([]initramfs.File, error) {
 		fmt.Fprintf(&list, "/%s\n", at)
 	}
 	return append(files, initramfs.File{Name: linux.ModulesFile[1:], Mode: 0o644, Data: []byte(list.String())}), nil
-}
-
-// A tree is what depmod found out about a kernel's modules.
-type tree struct {
-	needs   map[string][]string // paths by path, the direct need last
-	byName  map[string]string   // paths
-	builtIn map[string]bool     // names
-	order   []string            // paths of those that were added, each behind its needs
-	added   map[string]bool
-}
-
-func readTree(dir string) (*tree, error) {
-	t := &tree{needs: map[string][]string{}, byName: map[string]string{}, builtIn: map[string]bool{}, added: map[string]bool{}}
-	text, err := os.ReadFile(filepath.Join(dir, "modules.dep"))
-	if err != nil {
-		return nil, fmt.Errorf("%w (depmod makes it)", err)
-	}
-	for line := range strings.Lines(string(text)) {
-		p, needs, ok := strings.Cut(strings.TrimSpace(line), ":")
-		if !ok || !fs.ValidPath(p) {
-			continue
-		}
-		t.byName[moduleName(p)] = p
-		t.needs[p] = strings.Fields(needs)
-	}
-	text, err = os.ReadFile(filepath.Join(dir, "modules.builtin"))
-	if err != nil {
-		return nil, err
-	}
-	for line := range strings.Lines(string(text)) {
-		t.builtIn[moduleName(strings.TrimSpace(line))] = true
-	}
-	return t, nil
-}
-
-// moduleName is how a module is called that is in a file; - and _ are one there.
-func moduleName(p string) string {
-	name, _, _ := strings.Cut(path.Base(p), ".ko")
-	return strings.ReplaceAll(name, "-", "_")
-}
-
-func (t *tree) add(name string) error {
-	name = moduleName(name)
-	p, ok := t.byName[name]
-	if !ok && t.builtIn[name] {
-		return nil
-	}
-	if !ok {
-		return fmt.Errorf("%w: no module %q for this kernel", task.ErrInvalidParameter, name)
-	}
-	needs := t.needs[p]
-	for i := len(needs) - 1; i >= 0; i-- { // depmod lists the nearest first
-		t.append(needs[i])
-	}
-	t.append(p)
-	return nil
-}
-
-func (t *tree) append(p string) {
-	if !t.added[p] && fs.ValidPath(p) {
-		t.added[p] = true
-		t.order = append(t.order, p)
-	}
 }

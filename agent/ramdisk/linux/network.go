@@ -22,6 +22,9 @@ import (
 type Network struct {
 	// Logger is told of addresses and of what fails; nil discards.
 	Logger *slog.Logger
+
+	// Ready is called whenever an interface got an address; nil is not.
+	Ready func()
 }
 
 // Run works until ctx ends, and returns ctx's cause then. An interface that has
@@ -59,6 +62,9 @@ func (n Network) configure(ctx context.Context, name string) {
 		lease, err := n.lease(ctx, name)
 		if err == nil {
 			log.Info("address by DHCP", "address", lease.ACK.YourIPAddr.String())
+			if n.Ready != nil {
+				n.Ready()
+			}
 			wait = max(lease.ACK.IPAddressLeaseTime(time.Hour)/2, 30*time.Second)
 		} else if ctx.Err() == nil {
 			log.Warn("no address by DHCP", "error", err)

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -46,6 +47,10 @@ func main() {
 	}
 }
 
+// addressWait is how long the agent waits for DHCP before it tries what there is,
+// as an address of IPv6.
+const addressWait = 30 * time.Second
+
 func run(ctx context.Context, log *slog.Logger, first bool) error {
 	line, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
@@ -53,15 +58,22 @@ func run(ctx context.Context, log *slog.Logger, first bool) error {
 	}
 	if first {
 		network, stop := context.WithCancel(ctx)
-		ended := make(chan struct{})
+		ended, ready := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(ended)
-			_ = linux.Network{Logger: log}.Run(network)
+			if err := (linux.Network{Logger: log, Ready: sync.OnceFunc(func() { close(ready) })}).Run(network); network.Err() == nil {
+				log.Error("no network", "error", err)
+			}
 		}()
 		defer func() {
 			stop()
 			<-ended
 		}()
+		select {
+		case <-ready:
+		case <-time.After(addressWait):
+		case <-ctx.Done():
+		}
 	}
 	return ramdisk.Run(ctx, ramdisk.Config{Parameters: ramdisk.ParseCommandLine(string(line)), Host: linux.Host{}, Logger: log})
 }
