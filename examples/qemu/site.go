@@ -96,7 +96,7 @@ func (s *site) makeFiles(ctx context.Context, o *options) (err error) {
 		if o.kernel, parts.ModulesDir, err = debian.Kernel(ctx); err != nil {
 			return fmt.Errorf("%w; or name a kernel with -kernel", err)
 		}
-		parts.Modules = []string{"virtio_pci", "virtio_net", "virtio_blk"}
+		parts.Modules = []string{"virtio_rng", "virtio_pci", "virtio_net", "virtio_blk"} // without entropy nothing random can be had
 	}
 	kernel, err := os.ReadFile(o.kernel)
 	if err != nil {

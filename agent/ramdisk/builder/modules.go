@@ -102,7 +102,7 @@ func (t *tree) needsOf(p string) ([]string, error) {
 	}
 	f, err := elf.Open(filepath.Join(t.dir, filepath.FromSlash(p)))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", p, err)
 	}
 	defer f.Close()
 	info := f.Section(".modinfo")
