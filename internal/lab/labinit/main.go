@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -22,7 +24,7 @@ func main() {
 	fmt.Printf("\r\nLAB-CMDLINE: %s\r\n", bytes.TrimSpace(line))
 	_, err := os.Stat("/sys/firmware/efi")
 	fmt.Printf("LAB-FIRMWARE: uefi=%t secureboot=%t\r\n", err == nil, secureBoot())
-	syscall.Sync()
+	_ = unix.IoctlSetInt(1, unix.TCSBRK, 1) // until the serial port has sent all of it
 	_ = syscall.Reboot(syscall.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
