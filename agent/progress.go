@@ -22,6 +22,10 @@ func (d *Deploy) Heartbeat(ctx context.Context, t *task.Task, h deploy.Heartbeat
 		return "", err
 	}
 	n := t.Node
+	if why := moved(n, h); why != "" { // it came before the one of another was recorded
+		t.Observe(task.Evidence{Stage: StageHeartbeat, Failed: true, Detail: "refused: " + why})
+		return n.ProvisionState, nil
+	}
 	record(n, h)
 	state := n.ProvisionState
 	var current task.Info
@@ -44,8 +48,10 @@ func (d *Deploy) Heartbeat(ctx context.Context, t *task.Task, h deploy.Heartbeat
 	if err != nil {
 		return "", nodeError(op, n, err)
 	}
+	asking, cancel := context.WithTimeoutCause(ctx, askTime, ErrUnreachable)
+	defer cancel()
 	booting := step.Name == "" || step.Same(bootStep)
-	up, err := d.meet(ctx, t, step, booting)
+	up, err := d.meet(asking, t, step, booting)
 	switch {
 	case err != nil:
 		return "", err
@@ -54,8 +60,13 @@ func (d *Deploy) Heartbeat(ctx context.Context, t *task.Task, h deploy.Heartbeat
 	case booting:
 		return task.DeployDone, nil
 	}
-	return d.progress(ctx, t, step)
+	return d.progress(asking, t, step)
 }
+
+// askTime is how long one heartbeat may ask a ramdisk how far it is, all attempts
+// together: one that does not answer is asked again at its next heartbeat, and
+// whoever works for this node has others to look after.
+const askTime = 10 * time.Second
 
 // bootStep is the deploy step that Deploy is; see driver/conductor.
 var bootStep = deploy.Step{Interface: string(driver.DeployRole), Name: "deploy"}

@@ -4,6 +4,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/ferrule/ferrule/deploy"
 	"github.com/ferrule/ferrule/task"
 )
 
@@ -37,6 +38,26 @@ func sessionOf(op string, n *task.Node) (Session, error) {
 			Remedy: "wait for the ramdisk to call"}
 	}
 	return s, nil
+}
+
+// moved says what a heartbeat tells otherwise than an earlier one of the same
+// boot did, "" for nothing. An agent keeps its address and its certificate for as
+// long as it runs, so whoever comes with others has the token from elsewhere,
+// and would be sent the image and the config drive.
+func moved(n *task.Node, h deploy.Heartbeat) string {
+	known := n.DriverInternalInfo.Text(keyURL)
+	certificate, _ := n.DriverInternalInfo[keyVerifyCA].(string)
+	switch {
+	case known == "":
+		return ""
+	case strings.HasPrefix(known, "https:") && !strings.HasPrefix(h.CallbackURL, "https:"):
+		return "callback_url is plain HTTP, and was https earlier in this boot"
+	case known != h.CallbackURL:
+		return "callback_url is another than earlier in this boot"
+	case certificate != h.VerifyCA:
+		return "agent_verify_ca is another certificate than earlier in this boot"
+	}
+	return ""
 }
 
 // endSession forgets n's ramdisk: it is about to lose its power, or has.
