@@ -24,7 +24,7 @@ func confide(n *task.Node) {
 	n.DriverInfo = task.Info{"ipmi_password": "canary-bmc", "snmp_auth_key": "canary-snmp"}
 	n.InstanceInfo["image_source"] = "https://images.example.com/disk.raw?X-Signature=canary-signature"
 	n.InstanceInfo["image_url"] = "https://images.example.com/disk.raw?X-Signature=canary-signature"
-	n.InstanceInfo["configdrive"] = "canary-configdrive"
+	n.InstanceInfo["configdrive"] = "H4sIcanary/configdrive"
 	n.InstanceInfo["rescue_password"] = "canary-rescue"
 	n.InstanceInfo["image_pull_secret"] = "canary-pull"
 	n.Properties["vault_token"] = "canary-vault"
