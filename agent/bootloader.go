@@ -27,7 +27,6 @@ type written struct {
 // boot loader where the image needs one, and then has the boot interface boot
 // the instance. It answers task.DeployWait while the boot loader is installed.
 func (d *Deploy) prepareInstanceBoot(ctx context.Context, t *task.Task) (task.State, error) {
-	const op = "agent.ExecuteStep"
 	n := t.Node
 	n.SetInternal(keyCommand, nil)
 	boot, err := n.BootInfo()
