@@ -43,6 +43,7 @@ var allowed = map[string][]string{
 	"pxe":               {"task", "boot", "boot/artifact", "boot/dhcp", "boot/netboot"},
 	"agent":             {"task", "boot", "deploy", "driver", "boot/artifact"},
 	"agent/ramdisk":     {"task"},
+	"agent/agenttest":   {"task", "agent", "agent/ramdisk"},
 }
 
 type listed struct {

@@ -247,6 +247,18 @@ func (s *peerSite) written(image, drive []byte) {
 	require.True(s.t, bytes.Contains(tail, drive), "the config drive is on the disk")
 }
 
+// diskID is the signature in the disk's MBR, which making a partition may change.
+func (s *peerSite) diskID() string {
+	s.t.Helper()
+	f, err := os.Open(s.peer.disk)
+	require.NoError(s.t, err)
+	defer f.Close()
+	var mbr [512]byte
+	_, err = f.ReadAt(mbr[:], 0)
+	require.NoError(s.t, err)
+	return fmt.Sprintf("0x%08x", binary.LittleEndian.Uint32(mbr[440:]))
+}
+
 // TestPeerDeploys takes a node through cleaning and a deploy with a real agent,
 // with TLS and a token, without a reboot between the two.
 func TestPeerDeploys(t *testing.T) {
@@ -263,7 +275,7 @@ func TestPeerDeploys(t *testing.T) {
 	require.NoError(t, s.conductor.Deploy(t.Context(), "n1"))
 	n = s.reaches(task.Active)
 	s.written(image, drive)
-	require.Equal(t, "0x0badcafe", n.DriverInternalInfo["root_uuid_or_disk_id"])
+	require.Equal(t, s.diskID(), n.DriverInternalInfo["root_uuid_or_disk_id"])
 	require.NotContains(t, n.DriverInternalInfo, "agent_secret_token")
 	lookups := 0
 	for _, stage := range s.seen.Stages() {
