@@ -1,0 +1,2 @@
+// Package disk
+package disk
