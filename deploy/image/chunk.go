@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"errors"
 	"hash"
 	"io"
 	"sync"
@@ -84,11 +83,20 @@ type fetcher struct {
 	decode chan *chunk
 }
 
+// run reads to the end. The channels are closed there, and stay open where it
+// fails: what looks like an end is one.
 func (f *fetcher) run(ctx context.Context) error {
-	defer close(f.decode)
-	if f.hash != nil {
-		defer close(f.hash)
+	if err := f.fetch(ctx); err != nil {
+		return err
 	}
+	close(f.decode)
+	if f.hash != nil {
+		close(f.hash)
+	}
+	return nil
+}
+
+func (f *fetcher) fetch(ctx context.Context) error {
 	for off := int64(0); ; {
 		c, err := f.pool.get(ctx)
 		if err != nil {
@@ -115,8 +123,12 @@ func (f *fetcher) run(ctx context.Context) error {
 	}
 }
 
-func hashChunks(h hash.Hash, chunks <-chan *chunk) {
-	for c := range chunks {
+func hashChunks(h hash.Hash, in *chunkReader) error {
+	for {
+		c, err := in.next()
+		if c == nil || err != nil {
+			return err
+		}
 		h.Write(c.data)
 		c.release()
 	}
@@ -137,7 +149,7 @@ func readFull(r io.Reader, p []byte) (n int, err error) {
 		m, err := r.Read(p[n:])
 		n += m
 		switch {
-		case errors.Is(err, io.EOF):
+		case err == io.EOF: // and none that wraps it
 			return n, nil
 		case err != nil:
 			return n, err
@@ -163,9 +175,6 @@ func (r *chunkReader) next() (*chunk, error) {
 	}
 	select {
 	case c := <-r.chunks:
-		if c == nil && r.ctx.Err() != nil { // the fetcher failed
-			return nil, context.Cause(r.ctx)
-		}
 		return c, nil
 	case <-r.ctx.Done():
 		return nil, context.Cause(r.ctx)

@@ -39,7 +39,7 @@ func Example() {
 	fmt.Println(err)
 	http.DefaultClient.CloseIdleConnections()
 	// Output:
-	// 4194315 bytes, of which written: 1048576 <nil>
+	// 4194315 bytes, of which written: 32768 <nil>
 	// boot loader
 	// the image is not valid: its format was said to be qcow2, but it is something else
 }

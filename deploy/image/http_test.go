@@ -96,7 +96,7 @@ func TestCutTwentyTimes(t *testing.T) {
 		format image.Format
 	}{
 		"raw":   {content, content, image.Raw},
-		"gzip":  {gzipped(content), content, image.Raw},
+		"zstd":  {zstded(content), content, image.Raw},
 		"qcow2": {qcow2{version: 3, bits: 16}.build(disk), disk, image.QCOW2},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -206,10 +206,15 @@ func (s *sink) finish() error {
 		return err
 	}
 	head := s.head[:min(headSize, s.end)]
-	if _, err := s.disk.WriteAt(head, 0); err != nil {
-		return err
+	for off := 0; off < len(head); { // where it is zeros, so is the disk
+		n, isZero := sameKind(int64(off), head[off:])
+		if isZero {
+			s.skipped += int64(n)
+		} else if err := s.write(int64(off), head[off:off+n]); err != nil {
+			return err
+		}
+		off += n
 	}
-	s.written += int64(len(head))
 	if err := s.disk.Sync(); err != nil {
 		return err
 	}

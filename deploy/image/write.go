@@ -139,7 +139,7 @@ func (w *writing) run(ctx context.Context, src Source, h hash.Hash) error {
 	f := &fetcher{stream: s, pool: newPool(inFlight, w.report), decode: make(chan *chunk, inFlight)}
 	if h != nil {
 		f.hash = make(chan *chunk, inFlight)
-		g.Go(func() error { hashChunks(h, f.hash); return nil })
+		g.Go(func() error { return hashChunks(h, &chunkReader{ctx: ctx, chunks: f.hash}) })
 	}
 	w.in = &chunkReader{ctx: ctx, chunks: f.decode}
 	g.Go(func() error { return f.run(ctx) })

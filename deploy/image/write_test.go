@@ -79,6 +79,9 @@ func TestWrite(t *testing.T) {
 		for how, store := range stored {
 			img := store(content)
 			for _, zeroer := range []bool{true, false} {
+				if how != "raw" && !zeroer {
+					continue
+				}
 				t.Run(fmt.Sprintf("%s/%s/%v", name, how, zeroer), func(t *testing.T) {
 					t.Parallel()
 					d, m := newDisk(diskSize)
@@ -109,7 +112,7 @@ func TestWrite(t *testing.T) {
 // need no zeros written.
 func TestHoles(t *testing.T) {
 	t.Parallel()
-	content := make([]byte, 40*mib)
+	content := make([]byte, 30*mib)
 	for off := 0; off < len(content); off += 10 * mib {
 		copy(content[off+3*mib:], noise(mib))
 	}
@@ -124,7 +127,7 @@ func TestHoles(t *testing.T) {
 			_, err := image.Write(t.Context(), d, file(content), image.Options{Zeroed: zeroed})
 			require.NoError(t, err)
 			requireOn(t, content, m.data)
-			require.LessOrEqual(t, m.written, int64(len(content)*15/100), "4 MiB of data and the head")
+			require.LessOrEqual(t, m.written, int64(len(content)*12/100), "3 MiB of data")
 		})
 	}
 }
