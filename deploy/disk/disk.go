@@ -138,6 +138,9 @@ func (s zeroSection) Zero(off, n int64) error { return s.disk.Zero(s.off+off, n)
 // cannot be read. Data between stays.
 func Wipe(d *Disk) error {
 	for _, p := range oldPartitions(d) {
+		if d.check(p.Start, min(p.Size, mib)) != nil {
+			continue
+		}
 		if err := d.Zero(p.Start, min(p.Size, mib)); err != nil {
 			return err
 		}

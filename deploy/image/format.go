@@ -30,9 +30,6 @@ func ParseFormat(name string) (Format, error) {
 // String returns the format's name.
 func (f Format) String() string { return string(f) }
 
-// formatStart is how many bytes tell a format.
-const formatStart = 8
-
 // What content turns out to be.
 const (
 	isQCOW2 = "qcow2"
