@@ -1,12 +1,12 @@
 package agent
 
 import (
-	"bytes"
-	"encoding/base64"
+	"context"
 	"fmt"
 	"strings"
 
 	"github.com/ferrule/ferrule/boot/artifact"
+	"github.com/ferrule/ferrule/deploy/configdrive"
 	"github.com/ferrule/ferrule/task"
 )
 
@@ -22,39 +22,29 @@ func checkConfigDrive(v any) error {
 }
 
 // configDrive is instance_info.configdrive as agents take it: nil for none, a
-// URL, or base64 of a gzipped ISO 9660 image.
+// URL, or base64 of a gzipped ISO 9660 image, which an object is built into.
 func configDrive(v any) (any, error) {
-	switch v := v.(type) {
-	case nil:
+	text, is := v.(string)
+	text = strings.TrimSpace(text)
+	switch {
+	case v == nil, is && text == "":
 		return nil, nil
-	case string:
-		text := strings.TrimSpace(v)
-		if text == "" {
-			return nil, nil
+	case strings.HasPrefix(text, "http://"), strings.HasPrefix(text, "https://"):
+		if _, err := artifact.ParseURL(text); err != nil {
+			return nil, fmt.Errorf("%w: a URL that cannot be used", task.ErrInvalidParameter)
 		}
-		return text, checkDriveText(text)
+		return text, nil
+	case len(text) > maxConfigDrive:
+		return nil, fmt.Errorf("%w: longer than %d bytes", task.ErrInvalidParameter, maxConfigDrive)
+	case strings.HasPrefix(text, gzipInBase64):
+		return text, nil // the agent unpacks it
 	}
-	return nil, fmt.Errorf("%w: neither a URL nor base64", task.ErrInvalidParameter)
+	image, err := configdrive.From(context.Background(), v, nil) // which fetches nothing
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", task.ErrInvalidParameter, err)
+	}
+	return configdrive.Encode(image), nil
 }
 
-func checkDriveText(text string) error {
-	if strings.HasPrefix(text, "http://") || strings.HasPrefix(text, "https://") {
-		if _, err := artifact.ParseURL(text); err != nil {
-			return fmt.Errorf("%w: a URL that cannot be used", task.ErrInvalidParameter)
-		}
-		return nil
-	}
-	if len(text) > maxConfigDrive {
-		return fmt.Errorf("%w: longer than %d bytes", task.ErrInvalidParameter, maxConfigDrive)
-	}
-	// The beginning is enough to find what is no config drive at all.
-	head := strings.Join(strings.Fields(text[:min(len(text), 1<<10)]), "")
-	data, err := base64.StdEncoding.DecodeString(head[:len(head)/4*4])
-	if err != nil {
-		return fmt.Errorf("%w: not base64", task.ErrInvalidParameter)
-	}
-	if !bytes.HasPrefix(data, []byte{0x1f, 0x8b}) {
-		return fmt.Errorf("%w: not gzipped", task.ErrInvalidParameter)
-	}
-	return nil
-}
+// gzipInBase64 is how base64 of what is gzipped begins.
+const gzipInBase64 = "H4sI"

@@ -22,7 +22,7 @@ type parameters struct {
 	Checksum    string      `instance_info:"image_checksum" help:"checksum of the image in hexadecimal where image_os_hash_value is not given; its length tells the algorithm"`
 	User        string      `instance_info:"image_server_user" help:"user name that the image's server asks for (HTTP basic authentication)"`
 	Password    task.Secret `instance_info:"image_server_password" help:"password for image_server_user"`
-	ConfigDrive any         `instance_info:"configdrive" help:"config drive: base64 of a gzipped ISO 9660 image, or its URL"`
+	ConfigDrive any         `instance_info:"configdrive" help:"config drive: base64 of a gzipped ISO 9660 image, its URL, or an object with meta_data, user_data, network_data and vendor_data to build one of"`
 
 	partitions
 }
@@ -59,7 +59,7 @@ func (d *Deploy) Validate(ctx context.Context, t *task.Task) error {
 		errs = append(errs, refuse(checksumField(p), err, "set image_os_hash_algo to sha256 and image_os_hash_value to the image's checksum"))
 	}
 	if err := checkConfigDrive(p.ConfigDrive); err != nil {
-		errs = append(errs, refuse("configdrive", err, "give base64 of a gzipped ISO 9660 image, or its http or https URL"))
+		errs = append(errs, refuse("configdrive", err, "give base64 of a gzipped ISO 9660 image, its http or https URL, or an object with meta_data, user_data, network_data and vendor_data"))
 	}
 	switch {
 	case (p.User == "") != (p.Password == ""):

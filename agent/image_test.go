@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/ferrule/ferrule/agent"
 	"github.com/ferrule/ferrule/boot/artifact"
 	"github.com/ferrule/ferrule/deploy"
+	"github.com/ferrule/ferrule/deploy/configdrive"
 	"github.com/ferrule/ferrule/driver"
 	"github.com/ferrule/ferrule/task"
 )
@@ -55,7 +57,7 @@ func TestValidate(t *testing.T) {
 		"nothing": {nil, task.Info{"image_source": nil, "image_os_hash_algo": nil, "image_os_hash_value": nil},
 			[]string{"image_source: missing", "image_os_hash_value: missing"}},
 		"everything wrong": {serve, task.Info{"image_source": "ftp://x", "image_type": "partition", "image_disk_format": "vmdk", "image_os_hash_value": "zz", "configdrive": "hunter2", "root_device": map[string]any{"colour": "red"}, "image_server_user": "u", "image_container_format": "ova"},
-			[]string{"root_device.colour: invalid", "image_disk_format: invalid", "image_container_format: invalid", "root_gb: missing", "image_source: invalid", "image_os_hash_value: invalid", "configdrive: invalid: not gzipped", "image_server_password: missing"}},
+			[]string{"root_device.colour: invalid", "image_disk_format: invalid", "image_container_format: invalid", "root_gb: missing", "image_source: invalid", "image_os_hash_value: invalid", "configdrive: invalid: the config drive is malformed", "image_server_password: missing"}},
 		"qcow2":                     {nil, task.Info{"image_disk_format": "qcow2", "image_container_format": "compressed"}, nil},
 		"server with a password":    {nil, task.Info{"image_server_user": "u", "image_server_password": "hunter2"}, nil},
 		"password for a file":       {serve, task.Info{"image_source": dir + "/disk.raw", "image_server_user": "u", "image_server_password": "hunter2"}, []string{"image_server_user: invalid"}},
@@ -63,8 +65,10 @@ func TestValidate(t *testing.T) {
 		"config drive with breaks":  {nil, task.Info{"configdrive": "H4sI\nAAAA\nAAAA"}, nil},
 		"config drive by URL":       {nil, task.Info{"configdrive": "https://x/drive?hunter2"}, nil},
 		"config drive by bad URL":   {nil, task.Info{"configdrive": "https://u:hunter2@x/drive"}, []string{"configdrive: invalid: a URL"}},
-		"config drive not gzipped":  {nil, task.Info{"configdrive": "aHVudGVyMg=="}, []string{"configdrive: invalid: not gzipped"}},
-		"config drive of a list":    {nil, task.Info{"configdrive": []any{"hunter2"}}, []string{"configdrive: invalid"}},
+		"config drive not gzipped":  {nil, task.Info{"configdrive": "aHVudGVyMg=="}, nil},
+		"config drive of data":      {nil, task.Info{"configdrive": map[string]any{"meta_data": map[string]any{"uuid": "hunter2"}, "user_data": "hunter2"}}, nil},
+		"config drive of more":      {nil, task.Info{"configdrive": map[string]any{"hunter2": 1}}, []string{"configdrive: invalid: the config drive is malformed"}},
+		"config drive of a list":    {nil, task.Info{"configdrive": []any{"hunter2"}}, []string{"configdrive: invalid: the config drive is malformed"}},
 		"partition image":           {nil, task.Info{"image_type": "partition", "root_gb": 10, "swap_mb": "512", "ephemeral_gb": 5, "capabilities": "disk_label:msdos"}, nil},
 		"partitions, all wrong":     {nil, task.Info{"image_type": "partition", "root_gb": -1, "swap_mb": "much", "image_container_format": "compressed", "capabilities": "disk_label:vinyl", "preserve_ephemeral": "true"}, []string{"swap_mb: invalid", "root_gb: invalid", "image_container_format: not supported", "capabilities: invalid: disk_label", "preserve_ephemeral: invalid: no deploy before"}},
 		"swap on a whole disk":      {nil, task.Info{"swap_mb": 512}, []string{"image_type: invalid"}},
@@ -276,6 +280,22 @@ func TestWriteImageOnTheWire(t *testing.T) {
 			require.Empty(t, cmp.Diff(string(want), string(got)+"\n"), "go test -run OnTheWire -update writes the file anew")
 		})
 	}
+}
+
+// TestConfigDriveIsBuilt has an instance give what is to be in its config drive.
+func TestConfigDriveIsBuilt(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).up(task.Deploying)
+	s.Node.InstanceInfo["configdrive"] = map[string]any{"meta_data": map[string]any{"uuid": "u1", "hostname": "web-1"}, "user_data": "#cloud-config\n"}
+	_, err := executes("write_image")(t.Context(), s)
+	require.NoError(t, err)
+	sent := s.ramdisk.params["deploy.execute_deploy_step"]
+	text := sent["step"].(map[string]any)["args"].(map[string]any)["configdrive"].(string)
+	require.True(t, strings.HasPrefix(text, "H4sI"), "gzipped")
+	iso, err := configdrive.Decode(text)
+	require.NoError(t, err)
+	require.Contains(t, string(iso), `"hostname":"web-1"`)
+	require.NotContains(t, fmt.Sprint(sent["node"]), "web-1")
 }
 
 func TestWriteImageUnprepared(t *testing.T) {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
+	"strings"
 
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/deploy"
@@ -100,7 +100,7 @@ func (r *Rescue) FinishRescue(ctx context.Context, t *task.Task, h deploy.Heartb
 	switch refused, is := errors.AsType[*APIError](err); {
 	case errors.Is(err, ErrUnreachable):
 		return task.RescueWait, r.deploy.unanswered(t, op, err)
-	case is && refused.Status == http.StatusInternalServerError, isTypeError(err):
+	case is && strings.Contains(refused.Message, "TypeError"), isTypeError(err):
 		// The password itself is not for an agent that is too old for a hash.
 		return "", &task.Error{Op: op, Node: n.String(), Err: fmt.Errorf("%w: a rescue password that is hashed: %w", task.ErrUnsupported, err), Remedy: "use a newer ramdisk"}
 	case err != nil:
@@ -110,7 +110,8 @@ func (r *Rescue) FinishRescue(ctx context.Context, t *task.Task, h deploy.Heartb
 	return task.Rescue, nil
 }
 
-// isTypeError reports whether an agent did not know a parameter.
+// isTypeError reports whether an agent did not know a parameter. As an HTTP error
+// it says that the error has no JSON form.
 func isTypeError(err error) bool {
 	e, ok := errors.AsType[*CommandError](err)
 	return ok && e.Type == "TypeError"

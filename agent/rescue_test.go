@@ -72,7 +72,8 @@ func TestRescueFails(t *testing.T) {
 		want   string
 	}{
 		"failed":      {func(s *site) { s.ramdisk.reply = answers("FAILED", "no disk for it") }, false, "no disk for it"},
-		"too old":     {func(s *site) { s.ramdisk.lacks = map[string]string{}; s.ramdisk.before = refuses(500) }, false, "(use a newer ramdisk)"},
+		"too old":     {func(s *site) { s.ramdisk.before = refuses("Object of type TypeError is not JSON serializable") }, false, "(use a newer ramdisk)"},
+		"no folder":   {func(s *site) { s.ramdisk.before = refuses("Object of type OSError is not JSON serializable") }, false, "HTTP 500: Object of type OSError"},
 		"another":     {func(s *site) { s.ramdisk.token = "another" }, false, "does not accept the node's token"},
 		"no password": {func(s *site) { delete(s.Node.InstanceInfo, "rescue_password") }, false, "instance_info.rescue_password: missing"},
 		"moved":       {func(s *site) { s.Node.SetInternal("agent_url", "http://192.0.2.66:9999") }, true, ""},
@@ -113,6 +114,6 @@ func answers(status, message string) func(string, map[string]any) map[string]any
 	}
 }
 
-func refuses(status int) func(http.ResponseWriter, *http.Request) bool {
-	return func(w http.ResponseWriter, _ *http.Request) bool { fault(w, status, "no"); return true }
+func refuses(text string) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, _ *http.Request) bool { fault(w, 500, text); return true }
 }
