@@ -47,11 +47,15 @@ var allowed = map[string][]string{
 	"internal/extent":         {},
 	"ipxe":                    {"task", "boot", "boot/artifact", "boot/dhcp", "boot/netboot"},
 	"pxe":                     {"task", "boot", "boot/artifact", "boot/dhcp", "boot/netboot"},
-	"agent":                   {"task", "boot", "deploy", "driver", "boot/artifact"},
-	"agent/ramdisk":           {"task"},
+	"agent":                   {"task", "boot", "deploy", "driver", "boot/artifact", "deploy/configdrive"},
+	"agent/ramdisk":           {"task", "deploy/disk", "deploy/image", "deploy/configdrive"},
 	"agent/ramdisk/initramfs": {},
 	"agent/ramdisk/linux":     {"task", "agent/ramdisk"},
 	"agent/ramdisk/builder":   {"task", "agent/ramdisk/initramfs", "agent/ramdisk/linux"},
+	"deploy/disk":             {},
+	"deploy/image":            {"deploy/disk"},
+	"deploy/configdrive":      {"deploy/disk"},
+	"agent/agenttest":         {"task", "agent", "agent/ramdisk"},
 }
 
 type listed struct {
