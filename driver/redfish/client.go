@@ -33,7 +33,6 @@ type request struct {
 	body         any    // nil for none
 	etag         string // for If-Match
 	token        string // of the session; empty for user name and password, if there are any
-	bare         bool   // no credentials at all
 }
 
 func (r request) op() string { return r.method + " " + bmc.Clean(r.path) }

@@ -164,8 +164,14 @@ func TestQuirks(t *testing.T) {
 			}, ours.insert},
 		{redfishtest.UsbCd, once, ourOnce},
 		{redfishtest.NoopRefused,
-			func(p plain) bool { return once(p) && once(p) },
-			func(o ours) bool { return ourOnce(o) && ourOnce(o) }},
+			func(p plain) bool {
+				first := once(p)
+				return once(p) && first
+			},
+			func(o ours) bool {
+				first := ourOnce(o)
+				return ourOnce(o) && first
+			}},
 		{redfishtest.WantsMode, once, ourOnce},
 		{redfishtest.WantsETag, once, ourOnce},
 		{redfishtest.SettingsResource, once, ourOnce},
