@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 	"boot/tftp":         {"task"},
 	"boot/fat":          {"task", "internal/extent"},
 	"boot/iso":          {"task", "boot", "boot/fat", "internal/extent"},
+	"boot/vmedia":       {"task", "boot", "driver", "boot/artifact", "boot/fat", "boot/imagecache", "boot/iso"},
 	"boot/netboot":      {"task", "boot", "driver", "boot/artifact", "boot/dhcp", "boot/imagecache"},
 	"deploy":            {"task"},
 	"driver":            {"task", "boot", "deploy"},

@@ -8,24 +8,16 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/driver/bmc"
 	"github.com/ferrule/ferrule/task"
 )
 
-// A Media is a kind of virtual media.
-type Media string
-
-// The kinds, the one that starts machines and the one that carries a few files.
-const (
-	CD     Media = "CD"
-	Floppy Media = "Floppy"
-)
-
 // types are the words of MediaTypes (DSP0268) for a drive that will do, the best
 // first.
-var types = map[Media][]string{
-	CD:     {"CD", "DVD"},
-	Floppy: {"Floppy", "USBStick"},
+var types = map[boot.Device][]string{
+	boot.CDROM:  {"CD", "DVD"},
+	boot.Floppy: {"Floppy", "USBStick"},
 }
 
 // A Slot is one virtual drive of a BMC.
@@ -82,7 +74,7 @@ func oemAction(data json.RawMessage, name string) string {
 
 // Slots returns the drives for media of a kind, the best first: those of the
 // system, else those of its managers.
-func (c *Client) Slots(ctx context.Context, kind Media) ([]*Slot, error) {
+func (c *Client) Slots(ctx context.Context, kind boot.Device) ([]*Slot, error) {
 	sys, err := c.System(ctx)
 	if err != nil {
 		return nil, err
@@ -107,7 +99,7 @@ func (c *Client) Slots(ctx context.Context, kind Media) ([]*Slot, error) {
 	return nil, fmt.Errorf("%w: the BMC has no virtual drive for %s", task.ErrUnsupported, kind)
 }
 
-func (c *Client) slotsOf(ctx context.Context, path string, kind Media) ([]*Slot, error) {
+func (c *Client) slotsOf(ctx context.Context, path string, kind boot.Device) ([]*Slot, error) {
 	var all collection
 	if _, err := c.Get(ctx, path, &all); err != nil {
 		if bmc.ClassOf(err) == bmc.Unsupported {
@@ -131,7 +123,7 @@ func (c *Client) slotsOf(ctx context.Context, path string, kind Media) ([]*Slot,
 
 // score says how well the drive suits media of a kind: less is better, and the
 // number of types is not at all.
-func (s *Slot) score(kind Media) int {
+func (s *Slot) score(kind boot.Device) int {
 	for i, t := range types[kind] {
 		if slices.ContainsFunc(s.MediaTypes, func(have string) bool { return strings.EqualFold(have, t) }) {
 			return i
@@ -156,7 +148,7 @@ func (c *Client) slot(ctx context.Context, path string) (*Slot, error) {
 // what is there. What the drive says afterwards counts, and not what it said before:
 // a BMC may have lost a medium that it believes to have. Several drives are tried
 // in turn.
-func (c *Client) Insert(ctx context.Context, kind Media, image string) error {
+func (c *Client) Insert(ctx context.Context, kind boot.Device, image string) error {
 	slots, err := c.Slots(ctx, kind)
 	if err != nil {
 		return err
@@ -175,7 +167,7 @@ func (c *Client) Insert(ctx context.Context, kind Media, image string) error {
 	return errors.Join(errs...)
 }
 
-func (c *Client) insertIn(ctx context.Context, s *Slot, kind Media, image string) error {
+func (c *Client) insertIn(ctx context.Context, s *Slot, kind boot.Device, image string) error {
 	if s.full() {
 		if err := c.ejectFrom(ctx, s); err != nil {
 			return err
@@ -198,7 +190,7 @@ func (c *Client) insertIn(ctx context.Context, s *Slot, kind Media, image string
 }
 
 // tryInsert asks in forms that BMCs take, the usual one first.
-func (c *Client) tryInsert(ctx context.Context, s *Slot, kind Media, image string) error {
+func (c *Client) tryInsert(ctx context.Context, s *Slot, kind boot.Device, image string) error {
 	whole := map[string]any{"Image": image, "Inserted": true, "WriteProtected": true}
 	withTransfer := map[string]any{"Image": image, "Inserted": true, "WriteProtected": true, "TransferMethod": "Stream", "TransferProtocolType": protocol(image)}
 	bare := map[string]any{"Image": image}
@@ -244,7 +236,7 @@ func firstTaken(attempts []func() error) error {
 // Eject empties the drives for media of a kind that hold one of ours, which is
 // what mine reports of its URL. Others stay as they are, and so does a BMC without
 // such drives.
-func (c *Client) Eject(ctx context.Context, kind Media, mine func(image string) bool) error {
+func (c *Client) Eject(ctx context.Context, kind boot.Device, mine func(image string) bool) error {
 	slots, err := c.Slots(ctx, kind)
 	if err != nil {
 		if errors.Is(err, task.ErrUnsupported) {

@@ -82,12 +82,12 @@ func (o ours) client() *redfish.Client {
 }
 
 func (o ours) insert() bool {
-	require.NoError(o.t, o.client().Insert(o.t.Context(), redfish.CD, image))
+	require.NoError(o.t, o.client().Insert(o.t.Context(), boot.CDROM, image))
 	return o.b.Machine.Media()["cd"] == image
 }
 
 func (o ours) eject() bool {
-	require.NoError(o.t, o.client().Eject(o.t.Context(), redfish.CD, func(string) bool { return true }))
+	require.NoError(o.t, o.client().Eject(o.t.Context(), boot.CDROM, func(string) bool { return true }))
 	return o.b.Machine.Media()["cd"] == ""
 }
 
@@ -253,7 +253,7 @@ func TestInsertThatIsForgottenIsAnError(t *testing.T) {
 	bmcs.Patience = 1
 	c, err := bmcs.Client(access(b))
 	require.NoError(t, err)
-	require.ErrorIs(t, c.Insert(context.Background(), redfish.CD, image), task.ErrTimeout)
+	require.ErrorIs(t, c.Insert(context.Background(), boot.CDROM, image), task.ErrTimeout)
 }
 
 func TestEveryPersonality(t *testing.T) {
@@ -265,11 +265,11 @@ func TestEveryPersonality(t *testing.T) {
 			b.Machine.Insert("cd", "")
 			require.True(t, o.insert())
 			require.True(t, o.insert(), "in place of what is there")
-			require.NoError(t, o.client().Insert(t.Context(), redfish.Floppy, "https://192.0.2.1/x/floppy.img"))
+			require.NoError(t, o.client().Insert(t.Context(), boot.Floppy, "https://192.0.2.1/x/floppy.img"))
 			require.True(t, o.setBoot(boot.CDROM, false))
 			o.power(driver.PowerOn)
 			require.Empty(t, b.Machine.State().Once, "used up")
-			require.NoError(t, o.client().Eject(t.Context(), redfish.CD, func(s string) bool { return s == "another" }))
+			require.NoError(t, o.client().Eject(t.Context(), boot.CDROM, func(s string) bool { return s == "another" }))
 			require.Equal(t, image, b.Machine.Media()["cd"], "not ours")
 			require.True(t, o.eject())
 			require.True(t, o.eject(), "again")

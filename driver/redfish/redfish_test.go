@@ -123,7 +123,7 @@ func FuzzAnswers(f *testing.F) {
 		c, err := bmcs.Client(redfish.Access{Address: server.URL, SystemID: "/redfish/v1/Systems/1"})
 		require.NoError(t, err)
 		_, _ = c.System(t.Context())
-		_, _ = c.Slots(t.Context(), redfish.CD)
+		_, _ = c.Slots(t.Context(), boot.CDROM)
 	})
 }
 
@@ -134,7 +134,7 @@ func TestWire(t *testing.T) {
 	tk := onBMC(t, b, "n1")
 	c, err := bmcs.Client(access(b))
 	require.NoError(t, err)
-	require.NoError(t, c.Insert(t.Context(), redfish.CD, image))
+	require.NoError(t, c.Insert(t.Context(), boot.CDROM, image))
 	require.NoError(t, bmcs.Management().SetBootDevice(t.Context(), tk, driver.BootSetting{Device: boot.CDROM}))
 	require.NoError(t, bmcs.Power().SetPowerState(t.Context(), tk, driver.PowerOn))
 	bmcs.Close()

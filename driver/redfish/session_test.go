@@ -166,7 +166,7 @@ func TestLicence(t *testing.T) {
 	b.Machine.Change(func(s *bmctest.State) { s.Unlicensed = true })
 	c, err := newBMCs(t).Client(access(b))
 	require.NoError(t, err)
-	err = c.Insert(t.Context(), redfish.CD, image)
+	err = c.Insert(t.Context(), boot.CDROM, image)
 	require.Equal(t, bmc.Licence, bmc.ClassOf(err))
 	require.Contains(t, bmc.Remedy(err), "licence")
 }
