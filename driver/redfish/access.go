@@ -104,8 +104,10 @@ func (b *BMCs) roles() Roles { return Roles{b, nodeAccess, task.PropertiesOf[par
 // a role is what all of them share.
 type role struct{ Roles }
 
+// Properties describes the parameters that say where the BMC is.
 func (r role) Properties() task.Properties { return task.MergeProperties(r.Roles.Properties) }
 
+// Validate reports every parameter that is missing or wrong.
 func (r role) Validate(ctx context.Context, t *task.Task) error {
 	_, err := r.Access("redfish.Validate", t)
 	return err

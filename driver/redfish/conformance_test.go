@@ -61,7 +61,7 @@ func TestPowerConformance(t *testing.T) {
 }
 
 func TestManagementConformance(t *testing.T) {
-	for _, p := range redfishtest.Personalities() {
+	for _, p := range []redfishtest.Personality{redfishtest.Generic, redfishtest.ILO5, redfishtest.LenovoXCC, redfishtest.AMI} {
 		t.Run(p.Name, func(t *testing.T) {
 			r := &rack{personality: p}
 			drivertest.RunManagement(t, drivertest.ManagementHarness{
