@@ -56,6 +56,7 @@ var allowed = map[string][]string{
 	"deploy/image":            {"deploy/disk"},
 	"deploy/configdrive":      {"deploy/disk"},
 	"agent/agenttest":         {"task", "agent", "agent/ramdisk"},
+	"boot/vmedia":             {"task", "boot", "driver", "boot/artifact", "boot/fat", "boot/imagecache", "boot/iso"},
 }
 
 type listed struct {
