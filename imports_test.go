@@ -35,6 +35,8 @@ var allowed = map[string][]string{
 	"deploy":            {"task"},
 	"driver":            {"task", "boot", "deploy"},
 	"driver/conductor":  {"task", "boot", "deploy", "driver"},
+	"driver/ipmi":       {"task", "boot", "driver"},
+	"driver/ipmitool":   {"task", "driver", "driver/ipmi"},
 	"driver/sim/ipxe":   {},
 	"driver/sim/fetch":  {},
 	"driver/sim":        {"task", "boot", "deploy", "driver", "driver/sim/ipxe", "driver/sim/fetch", "agent/ramdisk"},
