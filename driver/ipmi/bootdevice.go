@@ -14,6 +14,8 @@ const (
 	flagValidClearing = 3
 	bootFlags         = 5
 
+	noSuchParameter = 0x80 // completion code
+
 	keepFlags = 0x08 // do not clear the flags 60 s after they were set
 
 	flagsValid      = 0x80

@@ -103,10 +103,12 @@ func (m *management) BootDevice(ctx context.Context, t *task.Task) (driver.BootS
 		return driver.BootSetting{}, err
 	}
 	data, err := m.command(ctx, b, Request{NetFn: chassis, Command: getBootOptions, Data: []byte{bootFlags, 0, 0}})
-	if err != nil {
-		return driver.BootSetting{}, m.fail(method, t, "", err, "look at the BMC")
+	var s driver.BootSetting
+	if refused, ok := errors.AsType[*CompletionError](err); ok && refused.Code == noSuchParameter {
+		err = nil // it keeps no flags: it does not know
+	} else if err == nil {
+		s, err = decodeFlags(data)
 	}
-	s, err := decodeFlags(data)
 	if err != nil {
 		return driver.BootSetting{}, m.fail(method, t, "", err, "look at the BMC")
 	}
