@@ -23,8 +23,8 @@ import (
 
 const password = "correct-horse"
 
-// A machine is a simulated BMC that speaks the real protocol on loopback.
-type machine struct {
+// A simulated machine has a BMC that speaks the real protocol on loopback.
+type simulated struct {
 	hal     *mock.HAL
 	chassis *chassis
 	console *mock.FakeConsoleConn
@@ -42,7 +42,7 @@ type skewed struct {
 func (s *skewed) Now() time.Time { return s.Clock.Now().Add(time.Duration(s.ahead.Load())) }
 
 // forget ends all sessions at the BMC, which tells nobody.
-func (m *machine) forget() {
+func (m *simulated) forget() {
 	m.clock.ahead.Add(int64(time.Hour))
 	m.bmc.Sessions.EvictExpired()
 }
@@ -69,39 +69,50 @@ type withChassis struct {
 
 func (h withChassis) Chassis() hal.ChassisHAL { return h.chassis }
 
-func newMachine(t testing.TB) *machine {
+func newMachine(t testing.TB) *simulated {
 	t.Helper()
-	m := &machine{hal: mock.New(), console: &mock.FakeConsoleConn{}, clock: &skewed{Clock: clock.Real}}
+	m, end, err := startMachine()
+	require.NoError(t, err)
+	t.Cleanup(end)
+	return m
+}
+
+// startMachine returns a machine that serves until end is called.
+func startMachine() (m *simulated, end func(), err error) {
+	m = &simulated{hal: mock.New(), console: &mock.FakeConsoleConn{}, clock: &skewed{Clock: clock.Real}}
 	m.chassis = &chassis{Chassis: m.hal.Chassis().(*mock.Chassis)}
 	m.hal.SetConsole(&mock.Console{Conn: m.console})
 	m.bmc = bmc.New(bmc.DeviceInfo{IPMIVersion: 0x20}, [16]byte{}, withChassis{m.hal, m.chassis}, bmc.WithClock(m.clock))
 	user, err := m.bmc.Users.Add(2, "admin")
-	require.NoError(t, err)
+	if err != nil {
+		return nil, nil, err
+	}
 	user.SetPassword([]byte(password))
 	user.Enabled = true
 	user.ChannelAccess[1] = bmc.UserChannelAccess{MaxPrivilege: bmc.PrivilegeLevelAdministrator, Enabled: true}
 	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	require.NoError(t, err)
+	if err != nil {
+		return nil, nil, err
+	}
 	srv := server.NewServer(m.bmc, udp.Wrap(conn))
 	m.port = conn.LocalAddr().(*net.UDPAddr).Port
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = srv.Serve(ctx) })
-	t.Cleanup(func() {
+	return m, func() {
 		cancel()
 		_ = srv.Close()
 		_ = conn.Close()
 		serving.Wait()
-	})
-	return m
+	}, nil
 }
 
-func (m *machine) on() bool {
+func (m *simulated) on() bool {
 	on, _ := m.chassis.PowerState(context.Background())
 	return on
 }
 
-func (m *machine) state() driver.PowerState {
+func (m *simulated) state() driver.PowerState {
 	if m.on() {
 		return driver.PowerOn
 	}
@@ -109,7 +120,7 @@ func (m *machine) state() driver.PowerState {
 }
 
 // A rack has a machine for each node that a suite asks for.
-type rack map[string]*machine
+type rack map[string]*simulated
 
 func (r rack) task(t *testing.T, name string) *task.Task {
 	if r[name] == nil {

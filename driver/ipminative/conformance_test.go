@@ -1,3 +1,5 @@
+//go:build linux
+
 package ipminative_test
 
 import (
@@ -18,6 +20,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if socket := os.Getenv(chassisSocket); socket != "" {
+		os.Exit(chassisProgram(socket, os.Args[1:]))
+	}
+	if os.Getenv(farmSize) != "" {
+		os.Exit(farm())
+	}
 	code := m.Run()
 	if err := goleak.Find(); code == 0 && err != nil {
 		fmt.Fprintln(os.Stderr, err)
