@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	"deploy":            {"task"},
 	"driver":            {"task", "boot", "deploy"},
 	"driver/conductor":  {"task", "boot", "deploy", "driver"},
+	"driver/console":    {"task", "driver"},
 	"driver/ipmi":       {"task", "boot", "driver"},
 	"driver/ipmitool":   {"task", "driver", "driver/ipmi"},
 	"driver/sim/ipxe":   {},
