@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/ferrule/ferrule/internal/switched"
 )
 
 // A gate lets one command at a time to each BMC, and the next one only after a
@@ -35,7 +37,7 @@ func (g *gate) enter(ctx context.Context, address string) (leave func(), err err
 	g.mu.Lock()
 	wait := time.Until(l.free)
 	g.mu.Unlock()
-	if err := sleep(ctx, wait); err != nil {
+	if err := switched.Sleep(ctx, wait); err != nil {
 		<-l.turn
 		g.drop(l)
 		return nil, err
@@ -76,22 +78,4 @@ func (g *gate) drop(l *lane) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	l.users--
-}
-
-// sleep waits for d, or for the end of ctx, whose error it returns.
-func sleep(ctx context.Context, d time.Duration) error {
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
-	}
-	if d <= 0 {
-		return nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ferrule/ferrule/driver"
+	"github.com/ferrule/ferrule/internal/switched"
 	"github.com/ferrule/ferrule/task"
 )
 
@@ -138,19 +139,11 @@ func (p *power) change(ctx context.Context, t *task.Task, b *BMC, c change) erro
 	if _, err := p.command(ctx, b, Request{NetFn: chassis, Command: chassisControl, Data: []byte{c.control}}); err != nil {
 		return err
 	}
-	for late := time.Now().Add(c.wait); ; {
+	return switched.Until(ctx, c.to, c.wait, p.cfg.PollPause, func(ctx context.Context) (driver.PowerState, error) {
 		state, err := p.state(ctx, b)
-		if state == c.to {
-			return nil
-		}
-		if time.Now().After(late) {
-			return errors.Join(fmt.Errorf("%w: the machine is not at %q %s after it was told", task.ErrTimeout, c.to, c.wait), err)
-		}
 		if err != nil { // BMCs lose the network while the power changes
 			t.Log().Info("power state is not known while it changes", "error", err)
 		}
-		if err := sleep(ctx, p.cfg.PollPause); err != nil {
-			return err
-		}
-	}
+		return state, err
+	})
 }
