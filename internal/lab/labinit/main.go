@@ -1,3 +1,5 @@
+//go:build linux
+
 // Labinit is the first and only program of the lab's ramdisk: it tells on the
 // console how the machine was started, and switches it off.
 package main
