@@ -72,6 +72,7 @@ func (a *agent) handlers() map[string]map[string]handler {
 			"sync":                {run: a.syncDisks, sync: true},
 			"get_partition_uuids": {run: a.partitionUUIDs, sync: true},
 		},
+		"image":  {"install_bootloader": {run: a.installBootLoader}},
 		"deploy": a.stepHandlers("deploy", a.deploySteps()),
 		"clean":  a.stepHandlers("clean", a.cleanSteps()),
 		"poll": {

@@ -38,7 +38,7 @@ type agent struct {
 	closed   bool       // no command is accepted any more
 	commands []*command // oldest first
 	facts    nodeFacts  // of the node, as last told
-	written  string     // the disk that an image was written to
+	written  written    // the newest image
 	running  sync.WaitGroup
 }
 
