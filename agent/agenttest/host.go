@@ -104,10 +104,7 @@ type openDisk struct {
 	ctx context.Context
 }
 
-var (
-	_ ramdisk.Disk   = openDisk{}
-	_ ramdisk.Zeroer = openDisk{}
-)
+var _ ramdisk.Disk = openDisk{}
 
 var errFull = errors.New("no space left on device")
 
@@ -130,7 +127,7 @@ func (d openDisk) WriteAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// Zero implements [ramdisk.Zeroer].
+// Zero makes a range zeros, which take no memory.
 func (d openDisk) Zero(off, n int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

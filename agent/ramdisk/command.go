@@ -64,7 +64,7 @@ type handler struct {
 
 // handlers returns every command by extension and name.
 func (a *agent) handlers() map[string]map[string]handler {
-	return map[string]map[string]handler{
+	all := map[string]map[string]handler{
 		"standby": {
 			"power_off":           {run: a.powerOff},
 			"run_image":           {run: a.runImage},
@@ -77,8 +77,16 @@ func (a *agent) handlers() map[string]map[string]handler {
 		"clean":  a.stepHandlers("clean", a.cleanSteps()),
 		"poll": {
 			"get_hardware_info": {run: a.hardwareInfo, sync: true},
+			"set_node_info":     {run: a.setNodeInfo, sync: true},
 		},
 	}
+	if r, ok := a.host.(Rescuer); ok {
+		all["rescue"] = map[string]handler{"finalize_rescue": {run: a.rescue(r), check: checkRescue, sync: true}}
+	}
+	if l, ok := a.host.(Logger); ok {
+		all["log"] = map[string]handler{"collect_system_logs": {run: systemLogs(l), sync: true}}
+	}
+	return all
 }
 
 // A command is one that was accepted.

@@ -7,7 +7,8 @@
 // the answer, serves the command API (POST /v1/commands/) and heartbeats (POST
 // /v1/heartbeat/UUID) until its context ends or a command powers the machine
 // off. What it can do is in the steps and commands it lists: writing images,
-// erasing disks, powering off, rebooting.
+// erasing disks, powering off, rebooting; on hosts that are a [Rescuer] or a
+// [Logger] also letting a rescue user in, and sending logs.
 //
 // # Images
 //

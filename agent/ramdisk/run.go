@@ -30,7 +30,7 @@ type agent struct {
 	beat     chan struct{}
 	stop     context.CancelCauseFunc
 	spawn    func(func(context.Context)) // runs a command for as long as the agent lives
-	off      atomic.Bool                 // the machine was told to power off or reboot
+	off      atomic.Bool                 // the machine was told to power off or reboot, or is its rescue user's
 
 	extensions map[string]map[string]handler
 
@@ -42,8 +42,8 @@ type agent struct {
 	running  sync.WaitGroup
 }
 
-// errOff ends an agent whose machine was told to power off.
-var errOff = errors.New("the machine powers off")
+// errOff ends an agent whose machine needs it no more.
+var errOff = errors.New("the machine powers off, or is its rescue user's")
 
 // Run looks the machine's node up, serves the command API and heartbeats until
 // ctx ends or a command powers the machine off or reboots it. It returns nil

@@ -62,6 +62,14 @@ func (a *agent) partitionUUIDs(ctx context.Context, _ *command, _ parameters) (a
 	})
 }
 
+// setNodeInfo takes the node as a conductor tells it that does not answer lookups.
+func (a *agent) setNodeInfo(_ context.Context, _ *command, p parameters) (any, error) {
+	if empty(p["node_info"]) {
+		return nil, invalidParams("'node_info' is missing")
+	}
+	return nil, a.remember(parameters{"node": p["node_info"]})
+}
+
 func (a *agent) hardwareInfo(ctx context.Context, _ *command, _ parameters) (any, error) {
 	interfaces, err := a.host.Interfaces(ctx)
 	if err != nil {
