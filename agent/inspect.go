@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/driver"
@@ -84,6 +85,9 @@ const (
 	maxParts  = 1024
 )
 
+// finishTime is how long recording a report may take, and switching the machine off.
+const finishTime = 5 * time.Minute
+
 // A report is what ironic-python-agent finds, with its names.
 type report struct {
 	Inventory struct {
@@ -140,8 +144,11 @@ func (h *Handler) inspection(w http.ResponseWriter, r *http.Request) error {
 		return unknownNode
 	}
 	h.observe(n.UUID, StageInspection, "", false)
-	err = h.cfg.FinishInspection(r.Context(), n.UUID, func(t *task.Task) error {
-		return task.Join(report.record(t), endInspection(r.Context(), t))
+	// The machine that asks loses its power in the course of it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), finishTime)
+	defer cancel()
+	err = h.cfg.FinishInspection(ctx, n.UUID, func(t *task.Task) error {
+		return task.Join(report.record(t), endInspection(ctx, t))
 	})
 	if err != nil {
 		return err

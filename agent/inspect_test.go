@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -98,6 +99,23 @@ func TestInspectionReport(t *testing.T) {
 	require.Len(t, tk.Ports, 2)
 	require.Equal(t, "52:54:00:00:00:77", tk.Ports[1].Address)
 	require.Equal(t, task.Evidence{Node: n.UUID, Stage: agent.StageInspection}, s.lastEvidence())
+}
+
+// TestInspectionOutlivesItsRequest has the machine that reports lose its power,
+// and with it the connection, before the report is recorded.
+func TestInspectionOutlivesItsRequest(t *testing.T) {
+	t.Parallel()
+	n := nodeIn(task.InspectWait, "n1")
+	s, tk := inspected(t, n)
+	ctx, cancel := context.WithCancel(t.Context())
+	driver.Of(tk).Power.(*drivertest.Power).SetPowerStateFunc = func(ctx context.Context, _ *task.Task, _ driver.PowerState) error {
+		cancel()
+		return ctx.Err()
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "POST", "/v1/continue_inspection", strings.NewReader(report(t, n, nil))))
+	require.Equal(t, http.StatusOK, w.Code, "%s", w.Body)
+	require.Equal(t, "power off", tk.Node.PowerState)
 }
 
 func TestInspectionKeepsWhatIsSaid(t *testing.T) {

@@ -126,6 +126,34 @@ func (c *command) result() result {
 	return r
 }
 
+// as is r as somebody with that view sees it. A step that has ended is shown by
+// its name, without its arguments, in which there are a config drive and
+// passwords; other results are not shown at all.
+func (r result) as(v view) result {
+	if v == whole {
+		return r
+	}
+	all, _ := r.Result.(map[string]any)
+	r.Result = nil
+	if !strings.HasPrefix(r.Name, "execute_") || all == nil {
+		return r
+	}
+	shown := map[string]any{}
+	for key, value := range all {
+		if raw, ok := value.(json.RawMessage); ok && strings.HasSuffix(key, "_step") {
+			var name struct {
+				Interface string `json:"interface"`
+				Step      string `json:"step"`
+			}
+			_ = json.Unmarshal(raw, &name) // it was a step when it ran
+			value = name
+		}
+		shown[key] = value
+	}
+	r.Result = shown
+	return r
+}
+
 func (c *command) report(done, total int64) {
 	c.mu.Lock()
 	c.progress = &progress{done, total}

@@ -41,6 +41,11 @@
 // {"progress": {"done": BYTES, "total": BYTES}}, which ironic-python-agent does
 // not have; total is 0 while it is unknown.
 //
+// Commands need the token. A conductor that reads without it sees that commands
+// run and how steps ended, nothing of what they were given, until one has read
+// with the token: from then on reading needs it too. Stock conductors of before
+// 2025 never send it.
+//
 // The API is plain HTTP: the token is protection against mistakes and other
 // machines, not against somebody who reads the network.
 package ramdisk

@@ -18,19 +18,20 @@ import (
 
 // An agent is one boot of the ramdisk on one machine.
 type agent struct {
-	settings settings
-	host     Host
-	client   *http.Client
-	log      *slog.Logger
-	version  string
-	started  time.Time
-	api      *api
-	node     *node       // as lookup told
-	token    task.Secret // "" if there is none to check
-	beat     chan struct{}
-	stop     context.CancelCauseFunc
-	spawn    func(func(context.Context)) // runs a command for as long as the agent lives
-	off      atomic.Bool                 // the machine was told to power off or reboot, or is its rescue user's
+	settings   settings
+	host       Host
+	client     *http.Client
+	log        *slog.Logger
+	version    string
+	started    time.Time
+	api        *api
+	node       *node       // as lookup told
+	token      task.Secret // "" if there is none to check
+	beat       chan struct{}
+	stop       context.CancelCauseFunc
+	spawn      func(func(context.Context)) // runs a command for as long as the agent lives
+	tokenReads atomic.Bool                 // the token is needed to read, too
+	off        atomic.Bool                 // the machine was told to power off or reboot, or is its rescue user's
 
 	extensions map[string]map[string]handler
 

@@ -113,7 +113,7 @@ func TestAuthorization(t *testing.T) {
 	t.Parallel()
 	a := boot(t, newConductor(t, "1.90"), newMachine())
 	id := a.do("standby.sync", struct{}{}).ID
-	for _, given := range []string{"", "x", token[1:], token + "x", strings.ToUpper(token), "******"} {
+	for _, given := range []string{"x", token[1:], token + "x", strings.ToUpper(token), "******"} {
 		for _, request := range []string{"GET /v1/commands/", "GET /v1/commands/" + id, "GET /v1/commands/none", "POST /v1/commands/"} {
 			method, path, _ := strings.Cut(request, " ")
 			code, body := a.call(method, path+"?agent_token="+given, `{"name": "standby.power_off", "params": {}}`)
@@ -121,11 +121,52 @@ func TestAuthorization(t *testing.T) {
 			require.Equal(t, "401 Unauthorized: Token invalid.", requireFault(t, body, "Client"))
 		}
 	}
+	resp, err := a.client.Post(a.url+"/v1/commands/", "application/json", strings.NewReader(`{"name": "standby.power_off", "params": {}}`))
+	require.NoError(t, err)
+	resp.Body.Close()
+	require.Equal(t, http.StatusUnauthorized, resp.StatusCode, "a command without a token")
 	var list struct{ Commands []command }
 	_, body := a.call("GET", "/v1/commands/", "")
 	require.NoError(t, json.Unmarshal(body, &list))
 	require.Len(t, list.Commands, 1, "nothing was begun by those without the token")
 	require.NotContains(t, string(body), token)
+}
+
+// bare reads without a token.
+func (a *agent) bare(path string) (int, []byte) {
+	resp, err := a.client.Get(a.url + path)
+	require.NoError(a.t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(a.t, err)
+	return resp.StatusCode, body
+}
+
+// TestReadingWithoutToken is how stock conductors of before 2025 read. They see
+// no more than they need, until somebody has read with the token.
+func TestReadingWithoutToken(t *testing.T) {
+	t.Parallel()
+	content := noise(mib)
+	s := newImageServer(t, content)
+	a := boot(t, newConductor(t, "1.90"), oneDisk())
+	image := info(s.URL+"/disk.raw", content, nil)
+	image["image_server_password"] = "canary"
+	c := a.write(image)
+	require.Equal(t, "SUCCEEDED", c.Status, "%+v", c.Error)
+	a.do("poll.get_hardware_info", struct{}{})
+	for _, path := range []string{"/v1/commands/", "/v1/commands/" + c.ID} {
+		code, body := a.bare(path)
+		require.Equal(t, http.StatusOK, code)
+		require.Contains(t, string(body), `"deploy_step":{"interface":"deploy","step":"write_image"}`)
+		require.Contains(t, string(body), "image (disk.raw) written to device")
+		require.NotContains(t, string(body), "canary")
+		require.NotContains(t, string(body), s.URL)
+		require.NotContains(t, string(body), "mac_address")
+	}
+	_, body := a.call("GET", "/v1/commands/", "")
+	require.Contains(t, string(body), "canary", "the conductor's own")
+	code, _ := a.bare("/v1/commands/")
+	require.Equal(t, http.StatusUnauthorized, code, "this conductor reads with the token")
 }
 
 // TestWireForms compares results with those of ironic-python-agent, letter by
