@@ -119,7 +119,7 @@ func newPeerSite(t *testing.T, p *peer, version int) *peerSite {
 		FastTrack: true, LogDir: s.logs, CleanPriorities: map[string]int{"deploy.erase_devices": 0}, HTTPClient: client})
 	require.NoError(t, err)
 	var registry driver.Registry
-	require.NoError(t, registry.Add(driver.Driver{Title: "fake", Power: &p.Power, Boot: s.boot, Deploy: d, RAID: agent.NewRAID(d), Rescue: agent.NewRescue(d)}))
+	require.NoError(t, registry.Add(driver.Driver{Title: "fake", Power: &p.Power, Boot: inspectable{s.boot}, Deploy: d, RAID: agent.NewRAID(d), Rescue: agent.NewRescue(d), Inspect: agent.NewInspect(d)}))
 	s.conductor, err = conductor.New(conductor.Config{Store: new(task.MemoryStore), Registry: &registry, Logger: tasktest.Logger(t)})
 	require.NoError(t, err)
 	observe := func(e task.Evidence) {
@@ -130,7 +130,8 @@ func newPeerSite(t *testing.T, p *peer, version int) *peerSite {
 		s.conductor.Observe(e)
 	}
 	tree.Observer = observe
-	h, err := agent.NewHandler(agent.HandlerConfig{Manager: s.conductor.Manager(), Heartbeat: s.conductor.Heartbeat, Observer: observe, HeartbeatTimeout: 20 * time.Second})
+	h, err := agent.NewHandler(agent.HandlerConfig{Manager: s.conductor.Manager(), Heartbeat: s.conductor.Heartbeat,
+		FinishInspection: s.conductor.FinishInspection, Observer: observe, HeartbeatTimeout: 20 * time.Second})
 	require.NoError(t, err)
 	mux := http.NewServeMux()
 	mux.Handle("/tree/", http.StripPrefix("/tree", tree))
@@ -156,6 +157,11 @@ func newPeerSite(t *testing.T, p *peer, version int) *peerSite {
 	})
 	return s
 }
+
+// inspectable is a boot interface that boots for an inspection too.
+type inspectable struct{ *drivertest.Boot }
+
+func (inspectable) ValidateInspection(context.Context, *task.Task) error { return nil }
 
 // ofVersion has h be an API of an older version, as agents look at it.
 func ofVersion(h http.Handler, version int) http.Handler {
@@ -290,6 +296,19 @@ func TestPeerDeploys(t *testing.T) {
 	s.reaches(task.Rescue)
 	require.NoError(t, s.conductor.Unrescue(t.Context(), "n1"))
 	s.reaches(task.Active)
+}
+
+// TestPeerInspects has a real agent say what hardware the machine has.
+func TestPeerInspects(t *testing.T) {
+	s := newPeerSite(t, newPeer(t), 0)
+	s.enroll(nil)
+	require.NoError(t, s.conductor.Inspect(t.Context(), "n1"))
+	n := s.reaches(task.Manageable)
+	require.Equal(t, "x86_64", n.Properties["cpu_arch"])
+	require.NotEmpty(t, n.Properties["memory_mb"])
+	require.NotEmpty(t, n.Properties["local_gb"])
+	require.Equal(t, "power off", n.PowerState)
+	t.Log(n.Properties)
 }
 
 // TestPeerWithoutTLS deploys qcow2 with an agent that was told of an API before

@@ -49,6 +49,7 @@ type Machine struct {
 	ended  chan struct{}
 	err    error // what the agent of the last boot ended with
 	boots  int
+	rescue string // hash of the rescue user's password
 }
 
 // New returns a machine that is off.
@@ -176,6 +177,14 @@ func (m *Machine) Err() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.err
+}
+
+// RescueHash returns what the machine was given as the hash of its rescue user's
+// password, "" before it was.
+func (m *Machine) RescueHash() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.rescue
 }
 
 // Session is how a client reaches the agent of a machine that [Start] made.

@@ -175,3 +175,15 @@ func TestStuck(t *testing.T) {
 	require.NotEqual(t, data, head(t, m, len(data)))
 	require.Error(t, m.Err())
 }
+
+func TestRescueAndLogs(t *testing.T) {
+	t.Parallel()
+	m := agenttest.Start(t, agenttest.Config{})
+	logs := ends(t, m, agent.Call{Name: "log.collect_system_logs", Wait: true})
+	require.Equal(t, agent.Succeeded, logs.Status)
+	require.Contains(t, string(logs.Result), `"system_logs":"H4sI`)
+	require.Equal(t, agent.Succeeded, ends(t, m, agent.Call{Name: "rescue.finalize_rescue", Wait: true,
+		Params: map[string]any{"rescue_password": "$5$salt$hash", "hashed": true}}).Status)
+	require.Equal(t, "$5$salt$hash", m.RescueHash())
+	require.True(t, m.On())
+}

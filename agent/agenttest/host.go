@@ -1,6 +1,8 @@
 package agenttest
 
 import (
+	"archive/tar"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +16,11 @@ import (
 // host is the machine as its agent sees it.
 type host struct{ *Machine }
 
-var _ ramdisk.Host = host{}
+var (
+	_ ramdisk.Host    = host{}
+	_ ramdisk.Rescuer = host{}
+	_ ramdisk.Logger  = host{}
+)
 
 // Interfaces implements [ramdisk.Host].
 func (h host) Interfaces(context.Context) ([]ramdisk.Interface, error) {
@@ -49,6 +55,26 @@ func (h host) PowerOff(context.Context) error {
 // Reboot implements [ramdisk.Host]: a machine that reboots by itself is off until
 // somebody boots it.
 func (h host) Reboot(ctx context.Context) error { return h.PowerOff(ctx) }
+
+// Rescue implements [ramdisk.Rescuer].
+func (h host) Rescue(_ context.Context, hash string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.rescue = hash
+	return nil
+}
+
+// Logs implements [ramdisk.Logger].
+func (h host) Logs(_ context.Context, w io.Writer) error {
+	z := gzip.NewWriter(w)
+	archive := tar.NewWriter(z)
+	text := fmt.Sprintf("%s has written %d bytes\n", h.Machine, h.Written())
+	err := archive.WriteHeader(&tar.Header{Name: "journal", Mode: 0o600, Size: int64(len(text))})
+	if err == nil {
+		_, err = io.WriteString(archive, text)
+	}
+	return errors.Join(err, archive.Close(), z.Close())
+}
 
 // blockSize is how much of a disk is kept together.
 const blockSize = 64 << 10
@@ -104,10 +130,7 @@ type openDisk struct {
 	ctx context.Context
 }
 
-var (
-	_ ramdisk.Disk   = openDisk{}
-	_ ramdisk.Zeroer = openDisk{}
-)
+var _ ramdisk.Disk = openDisk{}
 
 var errFull = errors.New("no space left on device")
 
@@ -130,7 +153,7 @@ func (d openDisk) WriteAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// Zero implements [ramdisk.Zeroer].
+// Zero makes a range zeros, which take no memory.
 func (d openDisk) Zero(off, n int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

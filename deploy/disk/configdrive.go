@@ -40,21 +40,7 @@ func WriteConfigDrive(d *Disk, content []byte) (Partition, error) {
 	if int64(len(content)) > p.Size {
 		return p, fmt.Errorf("%w: the config drive has %d bytes, its partition %d", ErrNoRoom, len(content), p.Size)
 	}
-	return p, writePart(d.Section(p.Start, p.Size), content)
-}
-
-// writePart writes content, makes the rest zeros and reads back.
-func writePart(part *Disk, content []byte) error {
-	if _, err := part.WriteAt(content, 0); err != nil {
-		return err
-	}
-	if err := part.Zero(int64(len(content)), part.Size-int64(len(content))); err != nil {
-		return err
-	}
-	if err := part.Sync(); err != nil {
-		return err
-	}
-	return Verify(part, content, 0)
+	return p, d.Section(p.Start, p.Size).Fill(content)
 }
 
 // configDrive returns the partition that holds a config drive or is named as

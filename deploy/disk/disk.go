@@ -105,6 +105,22 @@ func (d *Disk) CanZero() bool {
 	return ok
 }
 
+// Fill writes content, which is a whole file system or the like, makes what is
+// behind it zeros and reads back what it wrote.
+func (d *Disk) Fill(content []byte) error {
+	n := int64(len(content))
+	if _, err := d.WriteAt(content, 0); err != nil {
+		return err
+	}
+	if err := d.Zero(n, d.Size-n); err != nil {
+		return err
+	}
+	if err := d.Sync(); err != nil {
+		return err
+	}
+	return Verify(d, content, 0)
+}
+
 // Section returns the part of d from off on as a disk of its own, such as a
 // partition. It panics where d does not have that part.
 func (d *Disk) Section(off, n int64) *Disk {

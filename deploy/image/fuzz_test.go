@@ -62,3 +62,29 @@ func FuzzParseChecksum(f *testing.F) {
 		}
 	})
 }
+
+func FuzzContentRange(f *testing.F) {
+	for _, s := range []string{"bytes 0-9/10", "bytes 5-9/10", "bytes 0-9/*", "bytes */10", "bytes -1-9/10", "items 0-9/10", "", "bytes +1-9/10"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		first, last, total, ok := image.ContentRangeForTest(s)
+		if ok {
+			require.True(t, 0 <= first && first <= last && last < total)
+		}
+	})
+}
+
+func TestContentRange(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string][3]int64{
+		"bytes 0-9/10": {0, 9, 10}, "bytes 5-8/10": {5, 8, 10}, "bytes 9-9/10": {9, 9, 10},
+		"bytes 0-10/10": {}, "bytes 0-9/*": {}, "bytes */10": {}, "items 0-9/10": {}, "": {}, "bytes 10-9/10": {}, "bytes 0--1/0": {},
+	} {
+		first, last, total, ok := image.ContentRangeForTest(s)
+		require.Equal(t, want[2] > 0, ok, "%q", s)
+		if ok {
+			require.Equal(t, want, [3]int64{first, last, total}, "%q", s)
+		}
+	}
+}
