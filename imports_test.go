@@ -46,6 +46,7 @@ var allowed = map[string][]string{
 	"driver/sim":        {"task", "boot", "deploy", "driver", "driver/sim/ipxe", "driver/sim/fetch", "agent/ramdisk"},
 	"internal/filelock": {},
 	"internal/extent":   {},
+	"ilo":               {"task", "boot", "deploy", "driver", "driver/bmc", "driver/redfish", "boot/artifact", "boot/vmedia"},
 	"ipxe":              {"task", "boot", "boot/artifact", "boot/dhcp", "boot/netboot"},
 	"pxe":               {"task", "boot", "boot/artifact", "boot/dhcp", "boot/netboot"},
 	"agent":             {"task", "boot", "deploy", "driver", "boot/artifact"},
