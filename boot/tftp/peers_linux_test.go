@@ -93,7 +93,7 @@ func TestPeers(t *testing.T) {
 	loopbackUp(t)
 	dir := t.TempDir()
 	require.NoError(t, os.Chmod(dir, 0o755))
-	rounds := 5
+	rounds := 3
 	if n, err := strconv.Atoi(os.Getenv("FERRULE_TFTP_ROUNDS")); err == nil {
 		rounds = n
 	}

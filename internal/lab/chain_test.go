@@ -47,7 +47,8 @@ func refused(b boot.BootInterface) []string {
 const rootUUID = "1f3b9e64-7a50-4c1d-9e58-c10f6d0f2a11"
 
 // TestChains boots real firmware into the ramdisk and then into the instance, by
-// each chain of loaders. FERRULE_LAB_TABLE names a file for the table of them.
+// each chain of loaders. FERRULE_LAB_TABLE
+// names a file for the table of them.
 func TestChains(t *testing.T) {
 	lab.Need(t)
 	byPXE := func(t *testing.T, s *site) boot.BootInterface { return s.pxe(t) }

@@ -5,8 +5,6 @@ package lab_test
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -56,9 +54,9 @@ func newSite(t *testing.T, mode dhcp.Mode) *site {
 	switch mode {
 	case dhcp.Full:
 		c.Subnets = []dhcp.Subnet{{Prefix: lab.Subnet, First: lab.Host.Next().Next(), Last: lab.Host.Next().Next().Next()}}
-	case dhcp.Proxy:
+	case dhcp.Proxy: // grub takes its server from what DHCP says, not from the proxy
 		lab.Elsewhere(t, netip.MustParsePrefix("10.77.0.2/24"), "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--pid-file=",
-			"--log-facility=-", "--dhcp-range=10.77.0.100,10.77.0.120", "--dhcp-authoritative", "--no-ping", "--dhcp-leasefile="+t.TempDir()+"/leases")
+			"--log-facility=-", "--log-dhcp", "--dhcp-boot=,,"+lab.Host.String(), "--dhcp-range=10.77.0.100,10.77.0.120", "--dhcp-authoritative", "--no-ping", "--dhcp-leasefile="+t.TempDir()+"/leases")
 	}
 	responder, err := dhcp.NewResponder(c)
 	require.NoError(t, err)
@@ -68,16 +66,7 @@ func newSite(t *testing.T, mode dhcp.Mode) *site {
 		server := tftp.Server{Files: tree}
 		return server.ListenAndServe(ctx, ":69")
 	})
-	serve(t, func(ctx context.Context) error {
-		listener, err := net.Listen("tcp", ":80")
-		if err != nil {
-			return err
-		}
-		server := http.Server{Handler: tree}
-		defer context.AfterFunc(ctx, func() { server.Close() })()
-		_ = server.Serve(listener)
-		return context.Cause(ctx)
-	})
+	serve(t, func(ctx context.Context) error { return tree.ListenAndServe(ctx, ":80") })
 	return s
 }
 

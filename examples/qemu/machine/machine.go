@@ -148,6 +148,14 @@ func (m *Machine) BootDevice() (d boot.Device, persistent bool) {
 	return s.device, !s.once
 }
 
+// SetNetdev sets what the NIC is connected to from the next time on that the
+// machine is switched on, as Config.Netdev.
+func (m *Machine) SetNetdev(netdev string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cfg.Netdev = netdev
+}
+
 // Type types at the machine's serial port.
 func (m *Machine) Type(text string) error {
 	m.mu.Lock()
