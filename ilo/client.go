@@ -86,7 +86,7 @@ type client struct {
 }
 
 func (b *BMCs) client(a access) (*client, error) {
-	key := connKey{a.host, a.tls}
+	key := connKey{a.host, a.tls.Canonical()}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {

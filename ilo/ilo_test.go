@@ -59,7 +59,7 @@ func TestErrorsHaveClasses(t *testing.T) {
 	}{
 		"wrong password":   {func(_ *ilotest.ILO, tk *task.Task) { tk.Node.DriverInfo["ilo_password"] = "wrong-canary" }, bmc.Authentication, 1},
 		"unknown host":     {func(_ *ilotest.ILO, tk *task.Task) { tk.Node.DriverInfo["client_port"] = 1 }, bmc.Unreachable, 0},
-		"certificate":      {func(_ *ilotest.ILO, tk *task.Task) { tk.Node.DriverInfo["ilo_verify_ca"] = "true" }, bmc.Unreachable, 0},
+		"certificate":      {func(_ *ilotest.ILO, tk *task.Task) { delete(tk.Node.DriverInfo, "ilo_fingerprint") }, bmc.Unreachable, 0},
 		"for ever in POST": {func(i *ilotest.ILO, _ *task.Task) { i.Machine.Change(func(s *bmctest.State) { s.Post = 1e6 }) }, bmc.Busy, 13},
 		"for ever down":    {func(i *ilotest.ILO, _ *task.Task) { i.Machine.Change(func(s *bmctest.State) { s.Down = 1e6 }) }, bmc.Busy, 0},
 		"no RIBCL": {func(i *ilotest.ILO, tk *task.Task) {

@@ -1,7 +1,8 @@
 package ilotest
 
 import (
-	"encoding/pem"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -9,8 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -53,7 +52,7 @@ type ILO struct {
 
 	cfg    Config
 	quirks map[Quirk]bool
-	caFile string
+	server *httptest.Server
 
 	mu       sync.Mutex // over what follows
 	requests []string   // the commands
@@ -65,6 +64,13 @@ type ILO struct {
 
 // NewILO starts one that ends with t.
 func NewILO(t testing.TB, c Config) *ILO {
+	i := Start(c)
+	t.Cleanup(i.Close)
+	return i
+}
+
+// Start starts one for a program. Close it.
+func Start(c Config) *ILO {
 	if c.Generation == 0 {
 		c.Generation = 4
 	}
@@ -80,34 +86,24 @@ func NewILO(t testing.TB, c Config) *ILO {
 		if c.Generation > 5 {
 			p = redfishtest.ILO6
 		}
-		i.Redfish = redfishtest.NewBMC(t, redfishtest.Config{Personality: p, Machine: c.Machine})
-		i.caFile = i.Redfish.CAFile()
-		i.setAddress(t, i.Redfish.Server)
-		return i
+		i.Redfish = redfishtest.Start(redfishtest.Config{Personality: p, Machine: c.Machine})
+		i.server = i.Redfish.Server
+	} else {
+		i.server = httptest.NewUnstartedServer(i)
+		i.server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		i.server.StartTLS()
 	}
-	server := httptest.NewUnstartedServer(i)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	i.setAddress(t, server)
-	i.caFile = filepath.Join(t.TempDir(), "ilo.pem")
-	if err := os.WriteFile(i.caFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	i.Host, i.Port, _ = net.SplitHostPort(i.server.Listener.Addr().String())
 	return i
 }
 
-func (i *ILO) setAddress(t testing.TB, s *httptest.Server) {
-	host, port, err := net.SplitHostPort(s.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	i.Host, i.Port = host, port
-}
+// Close ends it.
+func (i *ILO) Close() { i.server.Close() }
 
 // DriverInfo returns the parameters of a node with this iLO.
 func (i *ILO) DriverInfo() map[string]any {
-	return map[string]any{"ilo_address": i.Host, "client_port": i.Port, "ilo_username": bmctest.User, "ilo_password": bmctest.Password, "ilo_verify_ca": i.caFile}
+	sum := sha256.Sum256(i.server.Certificate().Raw)
+	return map[string]any{"ilo_address": i.Host, "client_port": i.Port, "ilo_username": bmctest.User, "ilo_password": bmctest.Password, "ilo_fingerprint": hex.EncodeToString(sum[:])}
 }
 
 // Requests returns the commands so far.
