@@ -42,6 +42,7 @@ var allowed = map[string][]string{
 	"driver/sim/fetch":  {},
 	"driver/sim":        {"task", "boot", "deploy", "driver", "driver/sim/ipxe", "driver/sim/fetch", "agent/ramdisk"},
 	"driver/snmp":       {"task", "driver", "internal/switched"},
+	"driver/inspector":  {"task", "boot", "driver"},
 	"driver/wol":        {"task", "driver", "internal/switched"},
 	"driver/webhook":    {"task", "driver", "internal/switched"},
 	"driver/fake":       {"task", "boot", "deploy", "driver"},
