@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	"deploy":            {"task"},
 	"driver":            {"task", "boot", "deploy"},
 	"driver/conductor":  {"task", "boot", "deploy", "driver"},
+	"driver/catalog":    {"task", "boot", "deploy", "driver", "driver/console", "driver/fake"},
 	"driver/console":    {"task", "driver"},
 	"driver/ipmi":       {"task", "boot", "driver", "internal/switched"},
 	"driver/ipmitool":   {"task", "driver", "driver/ipmi"},
