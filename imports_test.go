@@ -68,15 +68,6 @@ var allowed = map[string][]string{
 	"deploy/image":            {"deploy/disk"},
 	"deploy/configdrive":      {"deploy/disk"},
 	"agent/agenttest":         {"task", "agent", "agent/ramdisk"},
-	"boot/vmedia":             {"task", "boot", "driver", "boot/artifact", "boot/fat", "boot/imagecache", "boot/iso"},
-	"driver/console":          {"task", "driver"},
-	"driver/ipmi":             {"task", "boot", "driver", "internal/switched"},
-	"driver/ipmitool":         {"task", "driver", "driver/ipmi"},
-	"driver/snmp":             {"task", "driver", "internal/switched"},
-	"driver/wol":              {"task", "driver", "internal/switched"},
-	"driver/webhook":          {"task", "driver", "internal/switched"},
-	"driver/fake":             {"task", "boot", "deploy", "driver"},
-	"internal/switched":       {"task", "driver"},
 }
 
 type listed struct {
