@@ -317,6 +317,7 @@ func (s *httpStream) fetch(p []byte, off int64) error {
 	if s.total >= 0 && off+int64(len(p)) > s.total {
 		return fmt.Errorf("%w: nothing at %d", ErrTruncated, s.total)
 	}
+	s.failures = 0
 	return s.try(func() error {
 		resp, stall, err := s.get(fmt.Sprintf("bytes=%d-%d", off, off+int64(len(p))-1))
 		if err != nil {

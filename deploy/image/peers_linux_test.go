@@ -307,3 +307,42 @@ func (c *counted) Write(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// TestKilled has the writing process killed at 20 moments: what it leaves does
+// not boot, and is written over by the next one.
+func TestKilled(t *testing.T) {
+	needLab(t)
+	dir := t.TempDir()
+	path, target := filepath.Join(dir, "image"), filepath.Join(dir, "target")
+	want := randomFile(t, path, 64, 1)
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, path) })
+	require.NoError(t, os.WriteFile(target, noise(64*mib), 0o600))
+	start := time.Now()
+	require.NoError(t, child("write", url, "raw", want, target).Run())
+	took, killed := time.Since(start), 0
+	for range 20 {
+		require.NoError(t, os.WriteFile(target, noise(64*mib), 0o600))
+		before := hashFile(t, target)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.Float64()*float64(took)))
+		cmd := exec.CommandContext(ctx, os.Args[0], url, "raw", want, target)
+		cmd.Env = append(os.Environ(), "FERRULE_IMAGE_CHILD=write")
+		err := cmd.Run()
+		cancel()
+		content, readErr := os.ReadFile(target)
+		require.NoError(t, readErr)
+		got := hashFile(t, target)
+		if err == nil {
+			require.Equal(t, want, got)
+			continue
+		}
+		killed++
+		if got != before && got != want {
+			require.Equal(t, make([]byte, 512), content[:512], "no boot loader, no table")
+			require.NotEqual(t, "EFI PART", string(content[512:520]))
+		}
+	}
+	require.NoError(t, child("write", url, "raw", want, target).Run())
+	require.Equal(t, want, hashFile(t, target))
+	require.Positive(t, killed)
+	fmt.Printf("killed %d times of 20\n", killed)
+}
