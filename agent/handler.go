@@ -36,6 +36,12 @@ type HandlerConfig struct {
 	// [Config.AllowMD5].
 	AllowMD5 bool
 
+	// MaxRefusals is how many lookups and heartbeats that belong to no node, or
+	// have a wrong token, one address may make before all it asks is refused; one
+	// is forgiven each second. The host itself, which may be a proxy for all, may
+	// make any number. 0 means 60, a negative number no limit.
+	MaxRefusals int
+
 	// Observer is told of every lookup and heartbeat of a node that is known,
 	// also of a refused one, with the reason. It must not block. Nil discards.
 	Observer func(task.Evidence)
@@ -52,11 +58,14 @@ type HandlerConfig struct {
 // a status on which a stock agent tries again: after some 5 to 10 s for a
 // heartbeat, with growing pauses for a lookup.
 //
-// A body is read up to 64 KiB, a query up to 128 addresses. How many requests
-// come in is not limited here: that belongs to the server in front, as do its
-// time-outs (http.Server.ReadTimeout).
+// A stranger learns nothing of nodes: one that does not exist, one that expects
+// no ramdisk and one whose token is another are refused in the same words. A
+// body is read up to 64 KiB, a query up to 128 addresses, and who guesses too
+// often is not listened to. How many requests come in beside that is for the
+// server in front, as are its time-outs (http.Server.ReadTimeout).
 type Handler struct {
-	cfg HandlerConfig
+	cfg     HandlerConfig
+	guesses guesses
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -83,14 +92,28 @@ func NewHandler(c HandlerConfig) (*Handler, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Handler{cfg: c}, nil
+	if c.MaxRefusals == 0 {
+		c.MaxRefusals = 60
+	}
+	return &Handler{cfg: c, guesses: guesses{most: c.MaxRefusals}}, nil
 }
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := h.serve(w, r); err != nil {
-		h.refuse(w, r, err)
+	from := source(r)
+	if h.guesses.tooMany(from, time.Now()) {
+		w.Header().Set("Retry-After", "60")
+		h.refuse(w, r, &refusal{http.StatusTooManyRequests, "too many requests from this address were refused; try again later"})
+		return
 	}
+	err := h.serve(w, r)
+	if err == nil {
+		return
+	}
+	if told := asRefusal(err); told == unknownNode || told == wrongToken {
+		h.guesses.note(from, time.Now())
+	}
+	h.refuse(w, r, err)
 }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
