@@ -50,7 +50,7 @@ var allowed = map[string][]string{
 	"agent":                   {"task", "boot", "deploy", "driver", "boot/artifact", "deploy/configdrive"},
 	"agent/ramdisk":           {"task", "deploy/disk", "deploy/image", "deploy/configdrive"},
 	"agent/ramdisk/initramfs": {},
-	"agent/ramdisk/linux":     {"task", "agent/ramdisk"},
+	"agent/ramdisk/linux":     {"task", "agent/ramdisk", "deploy/disk"},
 	"agent/ramdisk/builder":   {"task", "agent/ramdisk/initramfs", "agent/ramdisk/linux"},
 	"deploy/disk":             {},
 	"deploy/image":            {"deploy/disk"},
