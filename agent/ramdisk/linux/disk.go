@@ -30,6 +30,17 @@ func (d *device) Zero(off, n int64) error {
 	return os.NewSyscallError("fallocate", unix.Fallocate(int(d.Fd()), unix.FALLOC_FL_ZERO_RANGE|unix.FALLOC_FL_KEEP_SIZE, off, n))
 }
 
+var _ ramdisk.BlockSizer = (*disk)(nil)
+
+// BlockSize is the device's; a file in its place has none.
+func (d *disk) BlockSize() int {
+	n, err := unix.IoctlGetInt(int(d.Fd()), unix.BLKSSZGET)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // Close has the kernel look for partitions anew, which fails where there are none
 // to be looked for.
 func (d *device) Close() error {
