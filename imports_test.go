@@ -43,6 +43,10 @@ var allowed = map[string][]string{
 	"pxe":               {"task", "boot", "boot/artifact", "boot/dhcp", "boot/netboot"},
 	"agent":             {"task", "boot", "deploy", "driver", "boot/artifact"},
 	"agent/ramdisk":     {"task"},
+	"iscsi/internal":    {},
+	"iscsi/initiator":   {"task", "iscsi/internal/pdu", "iscsi/internal/chap", "iscsi/internal/scsi"},
+	"iscsi/target":      {"task", "iscsi/internal/pdu", "iscsi/internal/chap", "iscsi/internal/scsi"},
+	"iscsi/iscsitest":   {"iscsi/target"},
 }
 
 type listed struct {
