@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"sync/atomic"
 )
 
 // What makes a connection unusable.
@@ -39,6 +40,20 @@ type Reader struct {
 // NewReader returns a reader whose buffer holds a data segment of maxData.
 func NewReader(r io.Reader, maxData int) *Reader {
 	return &Reader{MaxData: maxData, r: r, buf: make([]byte, maxData+lookahead)}
+}
+
+// Hear has n count the bytes that are received from now on.
+func (r *Reader) Hear(n *atomic.Uint64) { r.r = &counter{r.r, n} }
+
+type counter struct {
+	r io.Reader
+	n *atomic.Uint64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n.Add(uint64(n))
+	return n, err
 }
 
 // Next returns the header of the next PDU; it is valid until the next call. What
@@ -159,3 +174,17 @@ func unexpected(err error) error {
 func matches(p, digest []byte) bool {
 	return crc32.Checksum(p, castagnoli) == binary.LittleEndian.Uint32(digest)
 }
+
+// Grow makes room for data segments of up to maxData, and sets MaxData to that.
+func (r *Reader) Grow(maxData int) {
+	r.MaxData = maxData
+	if n := maxData + lookahead; n > len(r.buf) {
+		buf := make([]byte, n)
+		r.to = copy(buf, r.buf[r.from:r.to])
+		r.from = 0
+		r.buf = buf
+	}
+}
+
+// Buffered is how many bytes have come and are not taken.
+func (r *Reader) Buffered() int { return r.to - r.from }
