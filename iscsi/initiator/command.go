@@ -25,7 +25,7 @@ type command struct {
 	// Guarded by the session's mutex.
 	began  time.Time // when it was given to the sender
 	next   int       // bytes of out that are sent or asked for
-	bursts int       // that are asked for and not sent
+	bursts int       // that are asked for and not begun
 	refs   int       // users of out and in
 	over   bool      // answered, or given up
 }

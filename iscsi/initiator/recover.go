@@ -53,7 +53,7 @@ func (l *link) do(ctx context.Context, c *command, timeout time.Duration) error 
 			err = &shortError{opNames[c.h.CDB()[0]]}
 		}
 		if err == nil {
-			l.succeeded()
+			l.succeeded(s)
 			return nil
 		}
 		switch verdict(err) {
@@ -129,10 +129,13 @@ func changesUnit(err error) bool {
 	return errors.As(err, &e) && (e.ASC == 0x2a && e.ASCQ == 9 || e.ASC == 0x3f)
 }
 
-func (l *link) succeeded() {
+// succeeded notes that s works.
+func (l *link) succeeded(s *session) {
 	l.mu.Lock()
-	l.broken = time.Time{}
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	if s == l.sess && !l.recovering {
+		l.broken = time.Time{}
+	}
 }
 
 // session returns a session that works, and waits for it if it must.

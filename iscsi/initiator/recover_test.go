@@ -151,14 +151,10 @@ func TestAnotherDiskAfterACut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, o := range map[string]iscsitest.Options{
 			"size":     {Pipe: true, Size: 32 << 20},
-			"name":     {Pipe: true, Name: "iqn.2026-01.test.ferrule:other"},
+			"serial":   {Pipe: true, Serial: "other"},
 			"geometry": {Pipe: true, BlockSize: 4096},
 		} {
 			first, second := iscsitest.New(t, iscsitest.Options{Pipe: true}), iscsitest.New(t, o)
-			second.Target.Name = first.Name
-			if o.Name != "" {
-				second.Target.Disks[1] = target.Disk{Store: second.Disk, Size: 64 << 20, Serial: "other"}
-			}
 			var moved atomic.Bool
 			c := piped(first)
 			c.Dial = func(ctx context.Context, n, a string) (net.Conn, error) {

@@ -43,12 +43,18 @@ func (s *session) take(room []transfer) ([]transfer, error) {
 			return nil, nil
 		}
 		work := s.queue
-		s.queue = room[:0]
+		if len(work) > 0 {
+			s.queue = room[:0]
+		}
 		for i := range work {
 			t := &work[i]
 			t.h.SetExpStatSN(s.expStatSN)
-			if t.cmd != nil && t.cmd.isSCSI() && t.data == nil {
+			switch {
+			case t.cmd == nil || !t.cmd.isSCSI():
+			case t.data == nil:
 				t.cmd.next = s.unasked(len(t.cmd.out))
+			default:
+				t.cmd.bursts--
 			}
 		}
 		s.mu.Unlock()
@@ -69,9 +75,6 @@ func (s *session) sent(work []transfer) {
 	defer s.mu.Unlock()
 	for i := range work {
 		if c := work[i].cmd; c != nil {
-			if work[i].data != nil {
-				c.bursts--
-			}
 			s.release(c)
 		}
 	}

@@ -16,6 +16,7 @@ type Options struct {
 	Size      int64  // of the disk, as the target says; 0 is 64 MiB
 	RealSize  int64  // what the disk really holds; 0 is Size
 	BlockSize int    // 0 is 512
+	Serial    string // tells the disk from others
 	ReadOnly  bool
 	LUN       int  // 0 is 1
 	NoZero    bool // the disk can neither discard nor zero
@@ -75,7 +76,7 @@ func Start(o Options) (*Server, error) {
 	}
 	s.Target = &target.Target{
 		Name:   s.Name,
-		Disks:  map[int]target.Disk{s.LUN: {Store: store, Size: size, BlockSize: o.BlockSize, ReadOnly: o.ReadOnly}},
+		Disks:  map[int]target.Disk{s.LUN: {Store: store, Size: size, BlockSize: o.BlockSize, Serial: o.Serial, ReadOnly: o.ReadOnly}},
 		CHAP:   o.CHAP,
 		Limits: o.Limits,
 	}

@@ -284,9 +284,6 @@ func (q *request) write() error {
 	if durable, ok := store.(syncer); ok && q.cdb[1]&forceUnit != 0 {
 		w.done = func(s *session, h *pdu.Header) { s.inBackground(*h, durable.Sync) }
 	}
-	if len(q.data) > moved { // the command is about less than its initiator sends
-		q.data = q.data[:moved]
-	}
 	return q.s.begin(w, q.data)
 }
 

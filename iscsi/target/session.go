@@ -98,6 +98,8 @@ func (s *session) handle(h *pdu.Header) error {
 	case pdu.Text:
 		return s.text(h)
 	case pdu.Logout:
+		s.background.Wait()
+		s.t.forget(s) // before the initiator learns that it is logged out
 		r := pdu.New(pdu.LogoutResponse, pdu.Final, h.ITT())
 		s.send(&r, nil, true)
 		return errLogout

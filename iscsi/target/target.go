@@ -201,11 +201,18 @@ func (t *Target) add(s *session) {
 	}
 }
 
+// remove is called when nothing of s is left.
 func (t *Target) remove(s *session) {
-	t.mu.Lock()
-	delete(t.sessions, s.key)
-	t.mu.Unlock()
+	t.forget(s)
 	close(s.ended)
+}
+
+func (t *Target) forget(s *session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sessions[s.key] == s {
+		delete(t.sessions, s.key)
+	}
 }
 
 func (t *Target) check(op string) error {

@@ -27,7 +27,7 @@ type r2t struct {
 
 // begin takes a write with the data that came along.
 func (s *session) begin(w *write, immediate []byte) error {
-	if len(immediate) > 0 && (!s.limits.ImmediateData || len(immediate) > min(w.want, s.limits.FirstBurst)) {
+	if len(immediate) > 0 && (!s.limits.ImmediateData || len(immediate) > s.unasked(w)) {
 		return protocolError("%d bytes of immediate data", len(immediate))
 	}
 	w.take(0, immediate)
@@ -43,7 +43,14 @@ func (s *session) begin(w *write, immediate []byte) error {
 	return nil
 }
 
+// unasked is how much an initiator may send that was not asked for: what it means
+// to send, which may be more than the command is about.
+func (s *session) unasked(w *write) int {
+	return min(int(w.h.TransferLen()), s.limits.FirstBurst)
+}
+
 func (w *write) take(off int, p []byte) {
+	p = p[:max(0, min(len(p), w.want-off))]
 	if w.err == nil && w.sink != nil && len(p) > 0 {
 		w.err = w.sink(off, p)
 	}
@@ -90,7 +97,7 @@ func (s *session) dataOut(h *pdu.Header) error {
 	}
 	off, n := int(h.Offset()), h.DataLen()
 	if h.TTT() == pdu.None {
-		if !w.unasked || off != w.next || off+n > min(w.want, s.limits.FirstBurst) {
+		if !w.unasked || off != w.next || off+n > s.unasked(w) {
 			return protocolError("%d bytes at %d that were not asked for", n, off)
 		}
 		w.next += n
