@@ -129,6 +129,10 @@ func (l *login) chap() error {
 		p.Add("CHAP_C", chap.Encode(ours.Bytes))
 	}
 	answer, err = l.transit(securityStage, operationalStage, p)
+	var refused *LoginError
+	if errors.As(err, &refused) && refused.Class == 2 {
+		err = fmt.Errorf("%w: %w", ErrAuth, err) // tgtd says "initiator error"
+	}
 	if err != nil || creds.PeerSecret == "" {
 		return err
 	}

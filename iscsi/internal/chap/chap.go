@@ -22,8 +22,9 @@ const (
 	MD5    = 5
 )
 
-// Offer is the value of CHAP_A that names all algorithms.
-const Offer = "7,6,5"
+// Offer is the value of CHAP_A that names all algorithms. Many targets take the
+// first that they know, and tgtd knows a 7 that is not SHA-256.
+const Offer = "6,5,7"
 
 // maxChallenge is the longest challenge in bytes.
 const maxChallenge = 1024
