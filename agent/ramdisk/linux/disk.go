@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ferrule/ferrule/agent/ramdisk"
 	"github.com/ferrule/ferrule/deploy/disk"
 )
 
@@ -30,10 +31,10 @@ func (d *device) Zero(off, n int64) error {
 	return os.NewSyscallError("fallocate", unix.Fallocate(int(d.Fd()), unix.FALLOC_FL_ZERO_RANGE|unix.FALLOC_FL_KEEP_SIZE, off, n))
 }
 
-var _ ramdisk.BlockSizer = (*disk)(nil)
+var _ ramdisk.BlockSizer = (*device)(nil)
 
 // BlockSize is the device's; a file in its place has none.
-func (d *disk) BlockSize() int {
+func (d *device) BlockSize() int {
 	n, err := unix.IoctlGetInt(int(d.Fd()), unix.BLKSSZGET)
 	if err != nil {
 		return 0
