@@ -59,19 +59,25 @@ type labServer struct {
 	boots []string // what the BMC told the firmware to boot from
 }
 
-func newServer(t *testing.T) *labServer {
+// newServer makes a machine that boots into iPXE's shell from the network, and into
+// an obedient system from its disk, unless change says otherwise.
+func newServer(t *testing.T, change ...func(dir string, c *machine.Config)) *labServer {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "boot.ipxe"), []byte("#!ipxe\necho LAB-PXE-BOOTED\nshell\n"), 0o644))
 	disk := filepath.Join(dir, "disk.img")
 	require.NoError(t, os.WriteFile(disk, obedientSystem("LAB-DISK-BOOTED"), 0o644))
 	s := &labServer{serial: newSerial(t)}
+	c := machine.Config{
+		Name: "lab", Firmware: task.BIOS, MAC: "52:54:00:aa:00:01", Dir: dir, Memory: 64, Disks: []string{disk}, Console: s.serial,
+		Netdev: "user,restrict=on,tftp=" + dir + ",bootfile=boot.ipxe",
+	}
+	for _, f := range change {
+		f(dir, &c)
+	}
 	var rack machine.Rack
 	t.Cleanup(rack.Close)
 	var err error
-	s.machine, err = rack.Add(machine.Config{
-		Name: "lab", Firmware: task.BIOS, MAC: "52:54:00:aa:00:01", Dir: dir, Memory: 64, Disks: []string{disk}, Console: s.serial,
-		Netdev: "user,restrict=on,tftp=" + dir + ",bootfile=boot.ipxe",
-	})
+	s.machine, err = rack.Add(c)
 	require.NoError(t, err)
 	s.serial.input = s.machine.Type
 	s.serveChassis(t, filepath.Join(dir, "chassis.sock"))
