@@ -80,7 +80,7 @@ func (c *Console) Open(ctx context.Context, t *task.Task) (io.ReadWriteCloser, e
 	if err != nil {
 		return nil, err
 	}
-	stream, err := c.client.Console(ctx, b)
+	stream, err := through(ctx, c.role, b, func() (io.ReadWriteCloser, error) { return c.client.Console(ctx, b) })
 	if err != nil {
 		return nil, c.fail("OpenConsole", t, "", err, "look at the BMC's serial over LAN settings")
 	}
