@@ -88,7 +88,7 @@ type Base struct {
 // read of them is loaders, to know them by. The error reports everything that is
 // wrong with c, each Is task.ErrInvalidParameter, and then c's files are closed.
 func Open(c Config) (*Base, error) {
-	b := &Base{modes: modes(func(name string) bool { return c.Loaders[name] != "" })}
+	b := &Base{modes: Modes(c.Loaders)}
 	if err := b.open(c); err != nil {
 		return nil, task.Join(err, b.Close())
 	}

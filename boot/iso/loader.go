@@ -55,14 +55,14 @@ func loaderPath(name string) (path string, inEFI bool) {
 	return "isolinux/" + name, false
 }
 
-// modes returns what loaders of these names start.
-func modes(has func(name string) bool) []task.BootMode {
+// Modes returns the boot modes that loaders of these names start in.
+func Modes(loaders map[string]string) []task.BootMode {
 	var all []task.BootMode
-	if has(isolinux) {
+	if loaders[isolinux] != "" {
 		all = append(all, task.BIOS)
 	}
 	for _, name := range efiLoaders {
-		if has(name) {
+		if loaders[name] != "" {
 			return append(all, task.UEFI)
 		}
 	}

@@ -33,6 +33,21 @@ type TLS struct {
 
 var errFingerprint = errors.New("the certificate is not the one with the given fingerprint")
 
+// Canonical returns t in the one form that all have which mean the same.
+func (t TLS) Canonical() TLS {
+	switch verify := strings.ToLower(t.Verify); verify {
+	case "":
+		t.Verify = "true"
+	case "true", "false":
+		t.Verify = verify
+	}
+	if t.Fingerprint != "" {
+		t.Verify = ""
+		t.Fingerprint = strings.ToLower(strings.ReplaceAll(strings.TrimSpace(t.Fingerprint), ":", ""))
+	}
+	return t
+}
+
 // Config returns the settings for package crypto/tls. The error Is
 // task.ErrInvalidParameter.
 func (t TLS) Config() (*tls.Config, error) {
