@@ -81,6 +81,9 @@ func textOrNil(text string) any {
 func (d *Deploy) written(ctx context.Context, t *task.Task, boot task.BootInfo) (written, error) {
 	const op = "agent.ExecuteStep"
 	n := t.Node
+	if w, ours := writtenBefore(n); ours {
+		return w, nil
+	}
 	res, err := d.ask(ctx, op, n, Call{Name: "standby.get_partition_uuids", Wait: true})
 	if boot.Image == task.WholeDisk && lacks(err) {
 		return written{}, nil

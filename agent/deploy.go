@@ -62,6 +62,10 @@ type Config struct {
 	// tar.gz file each, for the owner's eyes only. Empty collects none.
 	LogDir string
 
+	// Writer writes images in place of the ramdisk, over what that offers; Tree and
+	// TreeURL are of no use then. Nil: the ramdisk fetches them and writes.
+	Writer Writer
+
 	// PowerOffWait is how long a ramdisk may take to power its machine off
 	// before the BMC does it. 0 means 35 s.
 	PowerOffWait time.Duration
@@ -105,7 +109,9 @@ func New(c Config) (*Deploy, error) {
 		return u.String()
 	}
 	c.APIURL = baseURL("APIURL", c.APIURL, "set it to the URL where ramdisks reach the Handler")
-	if c.Tree != nil {
+	if c.Writer != nil {
+		c.Tree, c.TreeURL = nil, ""
+	} else if c.Tree != nil {
 		c.TreeURL = baseURL("TreeURL", c.TreeURL, "set it to the URL where ramdisks reach Tree")
 	} else if len(c.ImageDirs) > 0 {
 		refuse("Tree", task.ErrMissingParameter, "images in ImageDirs need a tree that serves them")
@@ -183,8 +189,10 @@ func (d *Deploy) Prepare(ctx context.Context, t *task.Task) error {
 	if t.Node.ProvisionState.HasInstance() {
 		return b.PrepareInstance(ctx, t)
 	}
-	if err := d.prepareImage(ctx, t); err != nil {
-		return err
+	if d.cfg.Writer == nil {
+		if err := d.prepareImage(ctx, t); err != nil {
+			return err
+		}
 	}
 	return b.PrepareRamdisk(ctx, t, d.params())
 }
@@ -249,6 +257,7 @@ func (d *Deploy) TearDown(ctx context.Context, t *task.Task) (task.State, error)
 	endSession(t.Node)
 	t.Node.SetInternal(rootKey, nil)
 	t.Node.SetInternal(layoutKey, nil)
+	t.Node.SetInternal(writtenKey, nil)
 	return task.Deleted, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 )
 
 // A BootLoader is what image.install_bootloader asks for.
@@ -43,9 +44,9 @@ func (a *agent) installBootLoader(ctx context.Context, _ *command, p parameters)
 	switch {
 	case b.Disk == "":
 		return nil, bootLoaderError("no image was written by this ramdisk")
-	case w.uuids == nil:
+	case w.whole, w.elsewhere && (b.RootUUID == "" || strings.HasPrefix(b.RootUUID, "0x")):
 		return nil, nil // a whole-disk image has its own
-	case b.RootUUID != w.uuids[rootUUID]:
+	case !w.elsewhere && b.RootUUID != w.uuids[rootUUID]:
 		return nil, bootLoaderError("no file system has the root_uuid given")
 	case !ok:
 		return nil, bootLoaderError("this ramdisk has no tools for it; use a whole-disk image, or boot_option netboot")

@@ -72,6 +72,7 @@ func (a *agent) handlers() map[string]map[string]handler {
 			"sync":                {run: a.syncDisks, sync: true},
 			"get_partition_uuids": {run: a.partitionUUIDs, sync: true},
 		},
+		"iscsi":  {"start_iscsi_target": {run: a.startTarget, sync: true}},
 		"image":  {"install_bootloader": {run: a.installBootLoader}},
 		"deploy": a.stepHandlers("deploy", a.deploySteps()),
 		"clean":  a.stepHandlers("clean", a.cleanSteps()),
@@ -198,6 +199,9 @@ func (a *agent) start(ctx context.Context, fullName string, params parameters) (
 	c.sync = h.sync
 	a.log.Info("command", "name", fullName, "id", c.id)
 	a.spawn(func(life context.Context) { // not the request's: the command goes on when that ends
+		if extension != "iscsi" {
+			a.endExport()
+		}
 		a.execute(life, job{c, h, params})
 	})
 	if h.sync {

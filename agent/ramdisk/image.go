@@ -121,7 +121,6 @@ func (a *agent) decide(ctx context.Context, i *imageInfo) (d decided, err error)
 	if err != nil {
 		return d, driveError(err)
 	}
-	d.layout.ConfigDriveMiB = (int64(len(d.drive)) + mib - 1) / mib
 	return d, nil
 }
 

@@ -344,13 +344,8 @@ func TestDiskFails(t *testing.T) {
 		require.Contains(t, a.write(info(s.URL, content, nil)).Error.Details, "read error", "what was written is read back")
 		m.media["/dev/sda"] = m.media["/dev/sda"].(brokenMedium).Disk
 		require.Equal(t, "SUCCEEDED", a.write(info(s.URL, content, nil)).Status)
-		m.media["/dev/sda"] = brokenMedium{m.media["/dev/sda"], "read"}
-		c := a.do("standby.get_partition_uuids", struct{}{})
-		require.Contains(t, c.Error.Details, "read error")
 		m.media["/dev/sda"] = nil
-		for _, name := range []string{"standby.get_partition_uuids", "standby.sync"} {
-			require.Contains(t, a.do(name, struct{}{}).Error.Details, "no disk")
-		}
+		require.Contains(t, a.do("standby.sync", struct{}{}).Error.Details, "no disk")
 	})
 }
 

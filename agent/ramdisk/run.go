@@ -40,6 +40,7 @@ type agent struct {
 	commands []*command // oldest first
 	facts    nodeFacts  // of the node, as last told
 	written  written    // the newest image
+	target   *export    // nil for none
 	running  sync.WaitGroup
 }
 

@@ -3,7 +3,6 @@ package ramdisk
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"maps"
 	"net/http"
 
@@ -37,29 +36,11 @@ func (a *agent) syncDisks(ctx context.Context, _ *command, _ parameters) (any, e
 	return nil, a.onDisk(ctx, w.disk, func(d *disk.Disk) error { return d.Sync() })
 }
 
-// partitionUUIDs tells what the image on the disk is known by: of a partition
-// image, its partitions; of a whole-disk image the disk signature of its MBR. A
-// GPT disk has none, and says so by having no entry: 0x00000000 would name any
-// such disk.
-func (a *agent) partitionUUIDs(ctx context.Context, _ *command, _ parameters) (any, error) {
-	w, uuids := a.lastWritten(), map[string]string{}
-	maps.Copy(uuids, w.uuids)
-	if w.disk.Name == "" || w.uuids != nil {
-		return uuids, nil
-	}
-	return uuids, a.onDisk(ctx, w.disk, func(d *disk.Disk) error {
-		t, err := disk.Read(d)
-		switch {
-		case errors.Is(err, disk.ErrNoTable), errors.Is(err, disk.ErrDamaged):
-			return nil
-		case err != nil:
-			return err
-		}
-		if t.Label == disk.MBR && t.UUID != "0x00000000" {
-			uuids["root uuid"] = t.UUID
-		}
-		return nil
-	})
+// partitionUUIDs tells what the image on the disk is known by.
+func (a *agent) partitionUUIDs(context.Context, *command, parameters) (any, error) {
+	uuids := map[string]string{}
+	maps.Copy(uuids, a.lastWritten().uuids)
+	return uuids, nil
 }
 
 // setNodeInfo takes the node as a conductor tells it that does not answer lookups.

@@ -9,13 +9,17 @@ import (
 
 	"github.com/ferrule/ferrule/deploy/disk"
 	"github.com/ferrule/ferrule/deploy/image"
+	"github.com/ferrule/ferrule/deploy/install"
 	"github.com/ferrule/ferrule/task"
 )
 
 // written is an image that was put on a disk; no disk for none.
 type written struct {
 	disk  task.Disk
-	uuids map[string]string // of a partition image, by Ironic's names
+	uuids map[string]string // by Ironic's names
+	whole bool              // the image is that of a whole disk
+
+	elsewhere bool // by the conductor: it knows the rest
 }
 
 func (a *agent) lastWritten() written {
@@ -53,7 +57,7 @@ func (a *agent) writeImage(ctx context.Context, c *command, i *imageInfo) (strin
 	if err := a.onDisk(ctx, target, func(d *disk.Disk) error { return w.write(ctx, d) }); err != nil {
 		return "", err
 	}
-	a.setWritten(written{target, w.uuids})
+	a.setWritten(written{disk: target, uuids: w.uuids, whole: !w.isPartition()})
 	root := "None"
 	if id := w.uuids[rootUUID]; id != "" {
 		root = id
@@ -71,38 +75,34 @@ type imageWriter struct {
 	report func(done, total int64)
 
 	result image.Result
-	uuids  map[string]string // of a partition image
+	uuids  map[string]string // by Ironic's names
 }
 
 func (w *imageWriter) write(ctx context.Context, d *disk.Disk) error {
+	i := install.Instance{PreserveEphemeral: w.PreserveEphemeral, EphemeralFormat: w.EphemeralFormat, ConfigDrive: w.drive, Fill: w.fill}
 	if w.isPartition() {
-		return w.writePartitions(ctx, d)
+		i.Layout = &w.decided.layout
 	}
-	if err := w.fill(ctx, d); err != nil {
-		return err
-	}
-	// An image made for a smaller disk has its backup table in the middle.
-	_, err := disk.RepairGPT(d)
+	ids, err := install.Write(ctx, d, i)
+	var known *commandError
 	switch {
-	case err == nil, errors.Is(err, disk.ErrNoTable), errors.Is(err, disk.ErrDamaged), errors.Is(err, disk.ErrNoRoom):
+	case err == nil:
+	case errors.As(err, &known) && err.Error() == known.Error():
+		return err // of fill
+	case errors.Is(err, install.ErrConfigDrive):
+		return driveError(err)
+	case errors.Is(err, install.ErrRootImage):
+		return invalidImage(err.Error())
 	default:
-		return w.spoiled(d, w.failed(err.Error()))
+		return w.failed(err.Error())
 	}
-	if w.drive == nil {
-		return nil
-	}
-	if _, err := disk.WriteConfigDrive(d, w.drive); err != nil {
-		return w.spoiled(d, driveError(err))
+	w.uuids = map[string]string{}
+	for name, id := range map[string]string{rootUUID: ids.Root, espUUID: ids.ESP, prepUUID: ids.PReP} {
+		if id != "" {
+			w.uuids[name] = id
+		}
 	}
 	return nil
-}
-
-// spoiled makes a disk that is not as it should be one that does not boot.
-func (w *imageWriter) spoiled(d *disk.Disk, err error) error {
-	if wipeErr := disk.WipeEnds(d); wipeErr != nil {
-		return w.failed(fmt.Sprintf("%v; and what was written could not be wiped: %v", err, wipeErr))
-	}
-	return err
 }
 
 // fill puts the image on d, which is the disk or its root partition, from the
