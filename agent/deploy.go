@@ -256,8 +256,7 @@ func (d *Deploy) TearDown(ctx context.Context, t *task.Task) (task.State, error)
 	}
 	endSession(t.Node)
 	t.Node.SetInternal(rootKey, nil)
-	t.Node.SetInternal(layoutKey, nil)
-	t.Node.SetInternal(writtenKey, nil)
+	forgetDisk(t.Node)
 	return task.Deleted, nil
 }
 

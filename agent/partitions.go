@@ -135,6 +135,12 @@ func (p *parameters) addPartitions(op string, n *task.Node, image map[string]any
 	return nil
 }
 
+// forgetDisk forgets what was on the disk, which is to be written to.
+func forgetDisk(n *task.Node) {
+	n.SetInternal(layoutKey, nil)
+	n.SetInternal(writtenKey, nil)
+}
+
 // keepLayout records what a deploy has put on the disk.
 func keepLayout(n *task.Node) {
 	var p parameters

@@ -155,8 +155,6 @@ func (d *Deploy) ExecuteStep(ctx context.Context, t *task.Task, kind deploy.Kind
 }
 
 func (d *Deploy) writeImage(ctx context.Context, t *task.Task, s deploy.Step) (task.State, error) {
-	t.Node.SetInternal(layoutKey, nil) // what was on the disk is not there any more
-	t.Node.SetInternal(writtenKey, nil)
 	if d.cfg.Writer != nil {
 		return "", d.writeOurselves(ctx, t)
 	}
@@ -164,6 +162,7 @@ func (d *Deploy) writeImage(ctx context.Context, t *task.Task, s deploy.Step) (t
 	if err != nil {
 		return "", err
 	}
+	forgetDisk(t.Node)
 	step := map[string]any{"interface": s.Interface, "step": s.Name, "args": args}
 	return d.start(ctx, t, task.DeployWait, Call{Name: "deploy.execute_deploy_step", Params: map[string]any{
 		"step": step, "node": commandNode(t.Node), "ports": commandPorts(t),

@@ -53,6 +53,7 @@ func (d *Deploy) writeOurselves(ctx context.Context, t *task.Task) error {
 	if err != nil {
 		return err
 	}
+	forgetDisk(n)
 	ids, err := d.cfg.Writer(ctx, t, o)
 	if err != nil {
 		return nodeError("agent.ExecuteStep", n, err)
