@@ -27,6 +27,11 @@ func confide(n *task.Node) {
 	n.InstanceInfo["configdrive"] = "H4sIcanary/configdrive"
 	n.InstanceInfo["rescue_password"] = "canary-rescue"
 	n.InstanceInfo["image_pull_secret"] = "canary-pull"
+	n.InstanceInfo["image_server_user"], n.InstanceInfo["image_server_password"] = "reader", "canary-server"
+	n.InstanceInfo["deploy_steps"] = []any{map[string]any{"interface": "deploy", "step": "tune", "priority": 0, "args": map[string]any{"how": "canary-asked"}}}
+	n.SetInternal("clean_steps", []any{map[string]any{"step": "x", "args": map[string]any{"how": "canary-clean"}}})
+	n.SetInternal("manual_clean_steps", []any{map[string]any{"step": "x", "args": map[string]any{"how": "canary-manual"}}})
+	n.SetInternal("agent_cached_deploy_steps", map[string]any{"deploy": []any{map[string]any{"step": "x", "args": map[string]any{"how": "canary-cached"}}}})
 	n.Properties["vault_token"] = "canary-vault"
 	n.SetInternal("agent_secret_token", canary)
 	n.SetInternal("nested", []any{map[string]any{"password": "canary-nested"}})

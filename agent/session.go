@@ -97,11 +97,12 @@ func confided(n *task.Node) []string {
 	return secrets
 }
 
-// shownInternal is n's driver_internal_info as a ramdisk may see it; what the
-// node keeps of the ramdisk's own steps is no news to it.
+// shownInternal is n's driver_internal_info as a ramdisk may see it, without the
+// steps to run: each comes when its turn is, with its arguments, to whoever has
+// the token.
 func shownInternal(n *task.Node) task.Info {
 	info := shown(n.DriverInternalInfo)
-	for _, key := range []string{keyToken, cacheKey(deploy.CleanSteps), cacheKey(deploy.DeploySteps)} {
+	for _, key := range []string{keyToken, cacheKey(deploy.CleanSteps), cacheKey(deploy.DeploySteps), "clean_steps", "deploy_steps", "manual_clean_steps"} {
 		delete(info, key)
 	}
 	return info
@@ -122,6 +123,7 @@ func shown(info task.Info) task.Info {
 func shownInstance(n *task.Node) task.Info {
 	info := shown(n.InstanceInfo)
 	delete(info, imageKey)
+	delete(info, stepsKey)
 	if strings.Contains(info.Text("image_source"), "?") {
 		delete(info, "image_source")
 	}

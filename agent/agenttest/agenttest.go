@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -50,6 +51,7 @@ type Machine struct {
 	err    error // what the agent of the last boot ended with
 	boots  int
 	rescue string // hash of the rescue user's password
+	orders []string
 }
 
 // New returns a machine that is off.
@@ -179,6 +181,14 @@ func (m *Machine) Err() error {
 	return m.err
 }
 
+// Orders returns the commands that the machine's agents accepted, the oldest
+// first: "standby.sync", and steps by their own names, as "clean.erase_devices".
+func (m *Machine) Orders() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.orders)
+}
+
 // RescueHash returns what the machine was given as the hash of its rescue user's
 // password, "" before it was.
 func (m *Machine) RescueHash() string {
@@ -201,6 +211,13 @@ func (m *Machine) Written() int64 {
 	m.disk.mu.Lock()
 	defer m.disk.mu.Unlock()
 	return m.disk.written
+}
+
+// Stuck reports whether a write hangs, as [Faults].StuckAt has it.
+func (m *Machine) Stuck() bool {
+	m.disk.mu.Lock()
+	defer m.disk.mu.Unlock()
+	return m.disk.stuck > 0
 }
 
 // Faults returns what the machine does wrong.

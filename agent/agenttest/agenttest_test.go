@@ -97,6 +97,7 @@ func TestInOrder(t *testing.T) {
 	m.PowerOff()
 	require.NoError(t, m.Err())
 	require.Equal(t, 1, m.Boots())
+	require.Equal(t, []string{"deploy.write_image", "clean.erase_devices", "standby.power_off"}, m.Orders())
 	require.Contains(t, m.String(), "52:54:00:00:00:01")
 }
 
@@ -170,10 +171,11 @@ func TestStuck(t *testing.T) {
 	res, err := quick().Execute(t.Context(), m.Session(), write)
 	require.NoError(t, err)
 	require.Equal(t, agent.Running, res.Status)
-	require.Eventually(t, func() bool { return m.Written() >= 1<<20 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, m.Stuck, 10*time.Second, time.Millisecond)
 	m.PowerOff() // returns, whatever hangs
 	require.NotEqual(t, data, head(t, m, len(data)))
 	require.Error(t, m.Err())
+	require.False(t, m.Stuck())
 }
 
 func TestRescueAndLogs(t *testing.T) {

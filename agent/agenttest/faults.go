@@ -75,12 +75,26 @@ func (m *Machine) serve(w http.ResponseWriter, r *http.Request) {
 	rec := httptest.NewRecorder()
 	m.proxy(rec, r)
 	answer := rec.Body.Bytes()
+	if call.Name != "" && rec.Code == http.StatusOK {
+		m.accepted(call.Name, call.Params["step"])
+	}
 	if f.VersionMismatch && strings.Contains(call.Name, ".get_") && strings.HasSuffix(call.Name, "_steps") {
 		answer = bytes.ReplaceAll(answer, []byte(`Manager":"`), []byte(`Manager":"not `))
 	}
 	w.Header().Set("Content-Type", rec.Header().Get("Content-Type"))
 	w.WriteHeader(rec.Code)
 	w.Write(answer) // who asked is gone if this fails
+}
+
+// accepted notes an order.
+func (m *Machine) accepted(name string, step json.RawMessage) {
+	var s struct{ Step string }
+	if kind, _, ok := strings.Cut(name, ".execute_"); ok && json.Unmarshal(step, &s) == nil {
+		name = kind + "." + s.Step
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.orders = append(m.orders, name)
 }
 
 func (m *Machine) proxy(w http.ResponseWriter, r *http.Request) {

@@ -86,6 +86,7 @@ type disk struct {
 	mu      sync.Mutex // guards what follows
 	blocks  map[int64]*[blockSize]byte
 	written int64
+	stuck   int // writes that hang
 }
 
 // ReadAt implements [io.ReaderAt].
@@ -141,9 +142,11 @@ func (d openDisk) WriteAt(p []byte, off int64) (int, error) {
 	defer d.mu.Unlock()
 	switch {
 	case f.StuckAt > 0 && d.written+int64(len(p)) > f.StuckAt && d.ctx.Err() == nil:
+		d.stuck++
 		d.mu.Unlock()
 		<-d.ctx.Done()
 		d.mu.Lock()
+		d.stuck--
 		return 0, context.Cause(d.ctx)
 	case f.DiskFull > 0 && d.written+int64(len(p)) > f.DiskFull, off+int64(len(p)) > d.machine.cfg.DiskSize:
 		return 0, errFull
