@@ -39,7 +39,9 @@ type Config struct {
 
 // Deploy writes images over iSCSI ("iscsi" in Ironic). It needs a boot interface
 // beside it. One value serves every node.
-type Deploy struct{ *agent.Deploy }
+type Deploy struct{ *agentDeploy }
+
+type agentDeploy = agent.Deploy // whose name as a field would hide its method Deploy
 
 // New returns a deploy interface. The error joins everything that is wrong with c.
 func New(c Config) (*Deploy, error) {

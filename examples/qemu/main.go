@@ -8,6 +8,7 @@
 //	go run ./examples/qemu                             UEFI, iPXE
 //	go run ./examples/qemu -firmware bios -boot pxe    pxelinux by TFTP
 //	go run ./examples/qemu -boot http                  UEFI HTTP boot
+//	go run ./examples/qemu -deploy iscsi               the disk is written from here
 //
 // The machine's network is the one that QEMU has inside of its process ("user").
 // Power and management of it are in the package machine beside this one, as a
@@ -30,6 +31,7 @@ import (
 type options struct {
 	firmware task.BootMode
 	boot     string
+	deploy   string
 	kernel   string
 	image    string
 	console  bool
@@ -40,6 +42,7 @@ func main() {
 	var o options
 	firmware := flag.String("firmware", "uefi", "bios or uefi")
 	flag.StringVar(&o.boot, "boot", "ipxe", "pxe (pxelinux, or shim and grub, by TFTP), ipxe (over HTTP), or http (UEFI HTTP boot, then iPXE)")
+	flag.StringVar(&o.deploy, "deploy", "agent", "agent (the ramdisk fetches the image) or iscsi (this program writes it to the disk that the ramdisk exports)")
 	flag.StringVar(&o.kernel, "kernel", "", "kernel of the ramdisk, with drivers for virtio built in; empty: Debian's for clouds")
 	flag.StringVar(&o.image, "image", "", "raw whole-disk image to deploy; empty: a small one that reads its config drive")
 	flag.BoolVar(&o.console, "console", true, "show the machine's console")
@@ -61,6 +64,8 @@ func (o *options) check() error {
 		return fmt.Errorf("-firmware %s: there are bios and uefi", o.firmware)
 	case o.boot != "pxe" && o.boot != "ipxe" && o.boot != "http":
 		return fmt.Errorf("-boot %s: there are pxe, ipxe and http", o.boot)
+	case o.deploy != "agent" && o.deploy != "iscsi":
+		return fmt.Errorf("-deploy %s: there are agent and iscsi", o.deploy)
 	case o.boot == "http" && o.firmware == task.BIOS:
 		return fmt.Errorf("-boot http: only UEFI firmware can; add -firmware uefi")
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"os"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestOptions(t *testing.T) {
-	for _, o := range []options{{firmware: "efi", boot: "pxe"}, {firmware: task.BIOS, boot: "http"}, {firmware: task.UEFI, boot: "tftp"}} {
+	for _, o := range []options{{firmware: "efi", boot: "pxe"}, {firmware: task.BIOS, boot: "http"}, {firmware: task.UEFI, boot: "tftp"}, {firmware: task.UEFI, boot: "pxe", deploy: "nbd"}} {
 		require.Error(t, run(t.Context(), o, t.Output()))
 	}
 }
@@ -31,8 +32,10 @@ func TestBlankDiskToInstance(t *testing.T) {
 	for _, o := range []options{
 		{firmware: task.BIOS, boot: "ipxe"}, {firmware: task.BIOS, boot: "pxe"},
 		{firmware: task.UEFI, boot: "ipxe"}, {firmware: task.UEFI, boot: "pxe"}, {firmware: task.UEFI, boot: "http"},
+		{firmware: task.BIOS, boot: "pxe", deploy: "iscsi"}, {firmware: task.UEFI, boot: "ipxe", deploy: "iscsi"},
 	} {
-		t.Run(string(o.firmware)+" "+o.boot, func(t *testing.T) {
+		o.deploy = cmp.Or(o.deploy, "agent")
+		t.Run(string(o.firmware)+" "+o.boot+" "+o.deploy, func(t *testing.T) {
 			o.console, o.timeout = true, 3*time.Minute
 			var out bytes.Buffer
 			err := run(t.Context(), o, &out)

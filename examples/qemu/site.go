@@ -23,11 +23,13 @@ import (
 	"github.com/ferrule/ferrule/boot/artifact"
 	"github.com/ferrule/ferrule/boot/dhcp"
 	"github.com/ferrule/ferrule/boot/netboot"
+	"github.com/ferrule/ferrule/deploy"
 	"github.com/ferrule/ferrule/driver"
 	"github.com/ferrule/ferrule/driver/conductor"
 	"github.com/ferrule/ferrule/examples/qemu/debian"
 	"github.com/ferrule/ferrule/examples/qemu/machine"
 	"github.com/ferrule/ferrule/ipxe"
+	"github.com/ferrule/ferrule/iscsi"
 	"github.com/ferrule/ferrule/pxe"
 	"github.com/ferrule/ferrule/task"
 )
@@ -42,6 +44,7 @@ type site struct {
 	served    http.Handler // the tree
 	port      int          // of our server
 	agentPort int          // of this host, that leads to the ramdisk's
+	diskPort  int          // of its iSCSI target, likewise
 	slirp     *slirp
 	rack      machine.Rack
 	console   *console
@@ -139,15 +142,22 @@ func goBuild(ctx context.Context, to, pkg string) error {
 	return nil
 }
 
+// freePort is a TCP port that nobody listens on.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
+}
+
 // makeMachine also chooses what the machine's firmware is told to fetch.
 func (s *site) makeMachine(o options, show *progress) error {
-	probe, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	s.agentPort = probe.Addr().(*net.TCPAddr).Port
-	if err := probe.Close(); err != nil {
-		return err
+	var err error
+	for _, port := range []*int{&s.agentPort, &s.diskPort} {
+		if *port, err = freePort(); err != nil {
+			return err
+		}
 	}
 	s.console = newConsole(nil)
 	if o.console {
@@ -156,7 +166,7 @@ func (s *site) makeMachine(o options, show *progress) error {
 	s.slirp = &slirp{
 		script: o.boot == "ipxe",
 		client: dhcp.Client{Arch: dhcp.X8664, Firmware: o.firmware, Transport: dhcp.TFTP},
-		netdev: fmt.Sprintf("user,restrict=off,tftp=%s,hostfwd=tcp:127.0.0.1:%d-:9999", strings.ReplaceAll(s.path("boot"), ",", ",,"), s.agentPort),
+		netdev: fmt.Sprintf("user,restrict=off,tftp=%s,hostfwd=tcp:127.0.0.1:%d-:9999,hostfwd=tcp:127.0.0.1:%[3]d-:%[3]d", strings.ReplaceAll(s.path("boot"), ",", ",,"), s.agentPort, s.diskPort),
 	}
 	if o.boot == "http" {
 		s.slirp.client.Transport = dhcp.HTTP
@@ -218,10 +228,16 @@ func (s *site) assemble(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	deploys, err := agent.New(agent.Config{
+	var deploys deploy.DeployInterface
+	c := agent.Config{
 		APIURL: fmt.Sprintf("http://%s:%d", hostAddress, s.port), Tree: s.tree, TreeURL: fmt.Sprintf("http://%s:%d/boot/", hostAddress, s.port),
 		ImageDirs: artifact.Dirs{s.dir, filepath.Dir(s.image)},
-	})
+	}
+	if o.deploy == "iscsi" {
+		deploys, err = iscsi.New(iscsi.Config{Agent: c, Port: s.diskPort, Observer: func(e task.Evidence) { s.conductor.Observe(e) }})
+	} else {
+		deploys, err = agent.New(c)
+	}
 	if err != nil {
 		return err
 	}

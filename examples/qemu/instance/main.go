@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/ferrule/ferrule/agent/ramdisk/linux"
 )
@@ -24,7 +25,9 @@ func main() {
 		fmt.Println("instance: config drive:", err)
 	}
 	fmt.Printf("\nThe deployed image runs from its disk. Its config drive calls it %q.\n", name)
-	select {} // the kernel does not outlive its first process
+	for { // the kernel does not outlive its first process
+		time.Sleep(time.Hour)
+	}
 }
 
 // hostname is what the config drive's meta data say.
