@@ -12,24 +12,11 @@ import (
 // iPXE uses for the end; a BIOS build of it cuts the rest off and says nothing.
 const maxCommandLine = 2046
 
-// checkArgs reports the arguments that iPXE would not hand over as they are. It
-// splits a line into words at blanks, and knows no quotes: a word may be one of
-// its own, settings are expanded inside words, and words are joined again by one
-// blank each (core/exec.c and core/settings.c of iPXE).
-func checkArgs(args boot.KernelArgs) error {
-	var errs []error
-	for _, arg := range args {
-		if why := misread(arg); why != "" {
-			errs = append(errs, fmt.Errorf("%w: kernel argument %q %s", task.ErrInvalidParameter, arg.Key, why))
-		}
-	}
-	return task.Join(errs...)
-}
-
+// misread says what iPXE does with an argument. It splits a line into words at
+// blanks, and knows no quotes: a word may be one of its own, settings are expanded
+// inside words, and words are joined again by one blank each (core/exec.c and
+// core/settings.c of iPXE).
 func misread(arg boot.KernelArg) string {
-	if arg.Key == "initrd" {
-		return "is for the boot interface to say"
-	}
 	text, err := boot.KernelArgs{arg}.Render()
 	switch {
 	case err != nil: // said by whoever renders the whole line

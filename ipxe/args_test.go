@@ -86,7 +86,7 @@ func TestHostileArgs(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
 		"|| shell", "&& shell", "a ; shell", "a # b", "#x", `k="a || shell"`, `k="a && b"`, `k="a ; b"`, `k="a #b"`,
-		"a=${net0/mac}", "${x}", "a=${", `k="a  b"`, "a\nboot", "a\rb", "a\tb", "a\x00b", "a\u2028b", `a="b`, `"a b"=c`, "=x", "initrd=other", "initrd",
+		"a=${net0/mac}", "${x}", "a=${", `k="a  b"`, "a\nboot", "a\rb", "a\tb", "a\x00b", "a\u2028b", `a="b`, `"a b"=c`, "=x", "initrd=other", "initrd", "a=--initrd=x", "dtb=y",
 		strings.Repeat("x", 2100),
 	} {
 		s := newSite(t)

@@ -123,7 +123,7 @@ func New(ctx context.Context, c Config) (*Boot, error) {
 		Shared:        []artifact.Artifact{{Name: entryName, Data: r.entry(), ContentType: scriptType}},
 		FetchesURLs:   true,
 		Devices:       devices,
-		CheckArgs:     checkArgs,
+		Misread:       misread,
 		CheckURL:      scriptable,
 		CheckInstance: checkInstance,
 		Render:        r.render,

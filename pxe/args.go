@@ -22,24 +22,11 @@ func checkLength(t netboot.Target, line string) error {
 	return nil
 }
 
-// checkArgs reports the arguments that pxelinux or grub would not hand over as
-// they are.
-func checkArgs(args boot.KernelArgs) error {
-	var errs []error
-	for _, arg := range args {
-		if why := misread(arg); why != "" {
-			errs = append(errs, fmt.Errorf("%w: kernel argument %q %s", task.ErrInvalidParameter, arg.Key, why))
-		}
-	}
-	return task.Join(errs...)
-}
-
 // misread says what a loader does with an argument. grub puts a backslash before
 // these characters (lib/cmdline.c), which the kernel then reads as one; mboot.c32
-// ends a module's arguments at ---; initrd and BOOTIF are pxelinux's own words.
+// ends a module's arguments at ---; BOOTIF and BOOT_IMAGE are pxelinux's own words.
 func misread(arg boot.KernelArg) string {
-	switch arg.Key {
-	case "initrd", "BOOTIF", "BOOT_IMAGE":
+	if arg.Key == "BOOTIF" || arg.Key == "BOOT_IMAGE" {
 		return "is for the boot interface to say"
 	}
 	text := arg.Key + "=" + arg.Value

@@ -14,7 +14,7 @@ func TestHostileArgs(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
 		"it's", `a=\`, `a="b\"`, "---", "--- tboot", `k="a --- b"`, "a\nboot", "a\rb", "a\tb", "a\x00b", `a="b`, `k="a  b"`, `k=" a"`, `k="a "`,
-		"initrd=other", "initrd", "BOOTIF=x", strings.Repeat("x", 2000),
+		"initrd=other", "initrd", "a=--initrd=x", "dtb=y", "BOOTIF=x", strings.Repeat("x", 2000),
 	} {
 		s := newSite(t)
 		tk := s.task(t, "n1")

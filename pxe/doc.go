@@ -20,6 +20,9 @@
 // A machine without a configuration goes on: pxelinux to the next boot device,
 // grub to the boot loader on a disk, for UEFI firmware would not.
 //
+// Grub asks the server that the DHCP server names as the next one (siaddr), never
+// that of a proxy: beside a DHCP server of the site's, have it name the TFTP server.
+//
 // # What is refused
 //
 // Kernel arguments that one of the loaders would change: quotes, backslashes, a

@@ -94,7 +94,7 @@ func New(ctx context.Context, c Config) (*Boot, error) {
 			{Name: "grub/grub.cfg", Data: []byte(grubDefault), ContentType: configType},
 		},
 		Devices:       []boot.Device{boot.PXE},
-		CheckArgs:     checkArgs,
+		Misread:       misread,
 		CheckInstance: func(task.BootInfo) []netboot.Refusal { return nil },
 		Render:        render,
 	}, errs...)

@@ -5,7 +5,7 @@
 // and over TFTP as an io/fs.FS. Its zero value is ready:
 //
 //	tree := new(artifact.Tree)
-//	go http.Serve(listener, tree)
+//	go tree.ListenAndServe(ctx, ":80")
 //	err := tree.Publish(ctx, node.UUID, artifact.Artifact{Name: "pxelinux.cfg/" + mac, Stage: boot.StageScript, Data: script})
 //
 // A [Folder] lays the same artifacts out as files and links for the TFTP and HTTP

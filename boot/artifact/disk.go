@@ -11,8 +11,8 @@ import (
 	"path/filepath"
 )
 
-// writeTo makes a file that has a's content, readable by all.
-func (a *Artifact) writeTo(ctx context.Context, to string) error {
+// write makes a file that has a's content, readable by all.
+func (s *shelf) write(ctx context.Context, a *Artifact, to string) error {
 	if a.Data != nil {
 		return writeFile(to, a.Data)
 	}
@@ -24,7 +24,7 @@ func (a *Artifact) writeTo(ctx context.Context, to string) error {
 	if info.Mode()&0o444 == 0o444 && linkFile(from, info, filepath.Join(a.Dir, a.File), to) {
 		return nil
 	}
-	return copyFile(ctx, from, to)
+	return s.copy(ctx, from, info, to)
 }
 
 // linkFile makes to another name of the file that is open as from.

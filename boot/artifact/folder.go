@@ -23,8 +23,8 @@ import (
 // atomic for the machines that fetch, also where it is killed in the middle: the
 // next call for the same owner takes away what that left. Content is kept in a
 // folder ".ferrule" of the directory; what else is in the directory is left
-// alone. A file of the same file system is linked, and copied where it is of
-// another one, or not readable by all.
+// alone. A file of the same file system is linked; of one that is of another, or
+// not readable by all, there is one copy for all owners.
 //
 // A Folder needs the symbolic links and file locks of Unix.
 type Folder struct {

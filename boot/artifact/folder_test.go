@@ -18,6 +18,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -253,6 +254,41 @@ func TestFolderContent(t *testing.T) {
 	info, err := os.Stat(image)
 	require.NoError(t, err)
 	require.Equal(t, uint64(102), uint64(info.Sys().(*syscall.Stat_t).Nlink), "one kernel for all nodes")
+}
+
+func TestFolderCopies(t *testing.T) {
+	t.Parallel()
+	f, dir := folder(t)
+	image, content := file(t, 1<<20)
+	require.NoError(t, os.Chmod(image, 0o600))
+	publish := func(owner string) uint64 {
+		require.NoError(t, f.Replace(t.Context(), owner, artifact.Artifact{Name: owner + "/kernel", File: image}))
+		require.Equal(t, string(content), served(t, dir)[owner+"/kernel"])
+		info, err := os.Stat(filepath.Join(dir, owner, "kernel"))
+		require.NoError(t, err)
+		require.Equal(t, fs.FileMode(0o644), info.Mode())
+		return info.Sys().(*syscall.Stat_t).Ino
+	}
+	first := publish("n0")
+	var owners sync.WaitGroup
+	for i := range 20 {
+		owners.Go(func() {
+			if inode := publish(fmt.Sprint("n", i)); inode != first {
+				t.Errorf("owner %d has a copy of its own", i)
+			}
+		})
+	}
+	owners.Wait()
+	content[0]++
+	require.NoError(t, os.WriteFile(image, content, 0o600))
+	require.NoError(t, os.Chtimes(image, time.Time{}, time.Unix(1, 0)))
+	require.NotEqual(t, first, publish("n0"), "the file has changed")
+	for i := range 20 {
+		require.NoError(t, f.Withdraw(t.Context(), fmt.Sprint("n", i)))
+	}
+	left, err := os.ReadDir(filepath.Join(dir, ".ferrule", ".copies"))
+	require.NoError(t, err)
+	require.Empty(t, left)
 }
 
 // TestFolderConcurrency has goroutines, as processes would, work on one owner and

@@ -180,7 +180,7 @@ func (s *shelf) build(ctx context.Context, n int, next map[string]*Artifact) err
 		case a == s.current[name]:
 			err = os.Link(s.generation(s.now, fileOf(name)), to)
 		default:
-			err = a.writeTo(ctx, to)
+			err = s.write(ctx, a, to)
 		}
 		if err != nil {
 			return err
@@ -226,7 +226,7 @@ func (s *shelf) tidy() error {
 			return err
 		}
 	}
-	return nil
+	return s.sweepCopies()
 }
 
 // clear takes everything away.
@@ -235,7 +235,11 @@ func (s *shelf) clear() error {
 		return err
 	}
 	s.folder.step("remove the shelf")
-	return os.RemoveAll(s.path())
+	if err := os.RemoveAll(s.path()); err != nil {
+		return err
+	}
+	s.folder.step("sweep copies")
+	return s.sweepCopies()
 }
 
 // unpublish removes the public names that drop picks, and the folders that

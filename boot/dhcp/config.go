@@ -19,6 +19,8 @@ const (
 
 	// Proxy leaves addresses to the site's server, and adds what to boot: a
 	// proxyDHCP server in PXE's terms. Over IPv6 it answers information requests.
+	// Grub takes its server from the site's all the same: have that name the TFTP
+	// server as the next one.
 	Proxy
 )
 

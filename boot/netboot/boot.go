@@ -140,7 +140,7 @@ func (b *Boot) PrepareRamdisk(ctx context.Context, t *task.Task, params boot.Par
 	images := p.ramdisk(t.Node.ProvisionState)
 	args, err := params.Args()
 	if err == nil {
-		err = b.family.CheckArgs(args)
+		err = b.family.checkArgs(args)
 	}
 	errs := []error{planErr, b.checkPair(op, t.Node, images)}
 	for _, problem := range task.Problems(err) {

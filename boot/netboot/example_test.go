@@ -18,7 +18,7 @@ func family() netboot.Family {
 		FetchesURLs:   true,
 		Devices:       []boot.Device{boot.PXE},
 		Capabilities:  []boot.Capability{boot.RamdiskBoot, boot.InstanceNetboot, boot.ISCSIVolumeBoot},
-		CheckArgs:     func(boot.KernelArgs) error { return nil },
+		Misread:       func(boot.KernelArg) string { return "" },
 		CheckURL:      func(string) error { return nil },
 		CheckInstance: func(task.BootInfo) []netboot.Refusal { return nil },
 		Render: func(t netboot.Target) ([]artifact.Artifact, error) {

@@ -41,9 +41,9 @@ type Family struct {
 	// Devices are the boot devices that lead to the loaders, the best first.
 	Devices []boot.Device
 
-	// CheckArgs reports the kernel arguments that a loader would not hand over as
-	// they are.
-	CheckArgs func(boot.KernelArgs) error
+	// Misread says what is wrong with a kernel argument that a loader would not hand
+	// over as it is, in words that follow its name; empty if it would.
+	Misread func(boot.KernelArg) string
 
 	// CheckURL reports why a loader cannot fetch from a URL, with FetchesURLs.
 	CheckURL func(url string) error

@@ -131,7 +131,7 @@ func (f *Family) parseArgs(line string) (boot.KernelArgs, error) {
 	if err != nil {
 		return nil, err
 	}
-	return args, f.CheckArgs(args)
+	return args, f.checkArgs(args)
 }
 
 // Relative returns how a configuration in folder, a path below the tree, calls

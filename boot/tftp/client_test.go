@@ -18,6 +18,7 @@ import (
 type link interface {
 	send(p []byte)
 	receive(wait time.Duration) []byte // nil: nothing came
+	dally() time.Duration              // for repeats of the last block
 }
 
 // A udpLink is a socket that learns the server's port from its first answer.
@@ -36,6 +37,8 @@ func newUDPLink(t *testing.T, server netip.AddrPort) *udpLink {
 	_ = conn.SetReadBuffer(4 << 20)
 	return &udpLink{conn: conn, server: server, buf: make([]byte, 1<<16)}
 }
+
+func (l *udpLink) dally() time.Duration { return 20 * time.Millisecond }
 
 func (l *udpLink) send(p []byte) { _, _ = l.conn.WriteToUDPAddrPort(p, l.server) }
 
@@ -98,8 +101,12 @@ func get(l link, w want) (data []byte, err error) {
 	have, acked, size, silent := 0, 0, -1, 0
 	send := w.request()
 	l.send(send)
+	wait := time.Second
 	for done := false; ; {
-		p := l.receive(time.Second)
+		if done {
+			wait = l.dally()
+		}
+		p := l.receive(wait)
 		switch {
 		case p == nil && done:
 			if size >= 0 && size != len(data) {

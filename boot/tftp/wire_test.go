@@ -94,6 +94,8 @@ func (w *wire) client(addr string) *wireClient {
 	return c
 }
 
+func (c *wireClient) dally() time.Duration { return time.Second }
+
 func (c *wireClient) send(p []byte) {
 	data := append([]byte(nil), p...)
 	c.w.deliver(func() { c.w.in <- wirePacket{c.addr, data} })

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/ferrule/ferrule/examples/qemu/debian"
 )
 
 // insideEnv tells a child of Main that it is in the namespace.
@@ -40,7 +43,7 @@ func Main(m *testing.M, packages ...string) int {
 		return code
 	}
 	for _, name := range packages {
-		if err := download(name); err != nil {
+		if _, err := debian.Unpack(context.Background(), name); err != nil {
 			fmt.Fprintln(os.Stderr, "lab:", err)
 			return 1
 		}

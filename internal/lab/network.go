@@ -3,11 +3,13 @@
 package lab
 
 import (
+	"fmt"
 	"net/netip"
 	"os/exec"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Host is this host's address in the lab, Host6 the one of IPv6, and Subnet what
@@ -66,4 +68,16 @@ func Router(t testing.TB) {
 	t.Helper()
 	Daemon(t, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--interface="+Bridge, "--bind-interfaces",
 		"--except-interface=lo", "--enable-ra", "--dhcp-range=fd77::,ra-only", "--user=root", "--pid-file=", "--log-facility=-", "--dhcp-leasefile="+t.TempDir()+"/leases")
+}
+
+// Elsewhere runs a program until t ends on another host of the bridge, which has
+// that address on its interface eth0, and returns what it says.
+func Elsewhere(t testing.TB, addr netip.Prefix, name string, args ...string) *Log {
+	t.Helper()
+	const script = `echo host of pid $$; until ip link set eth0 up 2>/dev/null; do sleep 0.05; done; ip addr add "$0" dev eth0; exec "$@"`
+	log := Daemon(t, "unshare", append([]string{"--net", "sh", "-c", script, addr.String(), name}, args...)...)
+	pid := log.Line(t, "host of pid ", 20*time.Second)
+	IP(t, fmt.Sprintf("link add host%s type veth peer name eth0 netns %s", pid, pid))
+	IP(t, fmt.Sprintf("link set host%s master %s up", pid, Bridge))
+	return log
 }

@@ -5,8 +5,7 @@ package lab_test
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -33,50 +32,85 @@ var packages = []string{lab.KernelPackage, "pxelinux", "syslinux-common", "shim-
 
 func TestMain(m *testing.M) { os.Exit(lab.Main(m, packages...)) }
 
-// A site is a network with our servers, and one machine.
+// A site is a network with servers, and one machine.
 type site struct {
-	tree      *artifact.Tree
-	responder *dhcp.Responder
-	images    string // with kernel and ramdisk
-	netboot   netboot.Site
+	images  string // with kernel and ramdisk
+	netboot netboot.Site
+	left    func(node string) []string // artifacts of a node
 
 	mu   sync.Mutex
 	seen []task.Evidence
 }
 
-// newSite starts servers: DHCP in that mode, TFTP and HTTP from one tree.
+// newSite starts servers of ours: DHCP in that mode, beside a DHCP server of the
+// site's where it is proxy, and TFTP and HTTP from one tree.
 func newSite(t *testing.T, mode dhcp.Mode) *site {
 	lab.Network(t)
 	lab.Router(t)
-	s := &site{tree: new(artifact.Tree), images: images(t)}
-	s.tree.Observer = s.observe
+	tree := new(artifact.Tree)
+	s := &site{images: images(t), left: tree.Names}
+	tree.Observer = s.observe
 	c := dhcp.Config{Mode: mode, Observer: s.observe}
-	if mode == dhcp.Full {
+	switch mode {
+	case dhcp.Full:
 		c.Subnets = []dhcp.Subnet{{Prefix: lab.Subnet, First: lab.Host.Next().Next(), Last: lab.Host.Next().Next().Next()}}
+	case dhcp.Proxy: // grub takes its server from what DHCP says, not from the proxy
+		lab.Elsewhere(t, netip.MustParsePrefix("10.77.0.2/24"), "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--pid-file=",
+			"--log-facility=-", "--log-dhcp", "--dhcp-boot=,,"+lab.Host.String(), "--dhcp-range=10.77.0.100,10.77.0.120", "--dhcp-authoritative", "--no-ping", "--dhcp-leasefile="+t.TempDir()+"/leases")
 	}
-	var err error
-	s.responder, err = dhcp.NewResponder(c)
+	responder, err := dhcp.NewResponder(c)
 	require.NoError(t, err)
-	s.netboot = netboot.Site{
-		Tree: s.tree, HTTP: "http://" + lab.Host.String(), TFTP: lab.Host.String(), DHCP: s.responder,
-		ImageDirs: []string{s.images}, KernelArgs: "console=ttyS0 quiet",
-	}
-	serve(t, func(ctx context.Context) error { return s.responder.ListenAndServe(ctx, lab.Bridge) })
+	s.netboot = s.on(tree, responder)
+	serve(t, func(ctx context.Context) error { return responder.ListenAndServe(ctx, lab.Bridge) })
 	serve(t, func(ctx context.Context) error {
-		server := tftp.Server{Files: s.tree}
+		server := tftp.Server{Files: tree}
 		return server.ListenAndServe(ctx, ":69")
 	})
-	serve(t, func(ctx context.Context) error {
-		listener, err := net.Listen("tcp", ":80")
-		if err != nil {
-			return err
-		}
-		server := http.Server{Handler: s.tree}
-		defer context.AfterFunc(ctx, func() { server.Close() })()
-		_ = server.Serve(listener)
-		return context.Cause(ctx)
-	})
+	serve(t, func(ctx context.Context) error { return tree.ListenAndServe(ctx, ":80") })
 	return s
+}
+
+// newFolderSite starts servers of others, which serve a folder that we write.
+func newFolderSite(t *testing.T) *site {
+	lab.Network(t)
+	lab.Router(t)
+	dir := publicDir(t)
+	root, hosts, opts := filepath.Join(dir, "root"), filepath.Join(dir, "hosts"), filepath.Join(dir, "opts")
+	for _, d := range []string{root, hosts, opts} {
+		require.NoError(t, os.Mkdir(d, 0o755))
+	}
+	folder, err := artifact.NewFolder(root)
+	require.NoError(t, err)
+	provider, err := dhcp.NewDnsmasq(dhcp.DnsmasqConfig{HostsDir: hosts, OptsDir: opts})
+	require.NoError(t, err)
+	s := &site{images: images(t), left: func(node string) []string {
+		names, err := folder.Names(node)
+		require.NoError(t, err)
+		return names
+	}}
+	s.netboot = s.on(folder, provider)
+	conf := filepath.Join(dir, "dnsmasq.conf")
+	require.NoError(t, os.WriteFile(conf, []byte(provider.Conf()+"enable-tftp\ntftp-root="+root+"\n"), 0o644))
+	lab.Daemon(t, "dnsmasq", "--keep-in-foreground", "--conf-file="+conf, "--port=0", "--user=nobody", "--group=nogroup", "--pid-file=", "--log-facility=-", "--log-dhcp",
+		"--interface="+lab.Bridge, "--bind-dynamic", "--except-interface=lo", "--dhcp-range=10.77.0.100,10.77.0.120", "--dhcp-authoritative", "--no-ping", "--dhcp-leasefile="+dir+"/leases")
+	lab.Nginx(t, root)
+	return s
+}
+
+// publicDir is a directory that servers can read which are not root.
+func publicDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("", "ferrule-lab-")
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	require.NoError(t, os.Chmod(dir, 0o777))
+	return dir
+}
+
+func (s *site) on(tree artifact.Publisher, provider dhcp.Provider) netboot.Site {
+	return netboot.Site{
+		Tree: tree, HTTP: "http://" + lab.Host.String(), TFTP: lab.Host.String(), DHCP: provider,
+		ImageDirs: []string{s.images}, KernelArgs: "console=ttyS0 quiet",
+	}
 }
 
 // serve runs a server until t ends, and has it fail t if it ends before.

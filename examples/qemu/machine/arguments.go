@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/task"
@@ -35,7 +36,7 @@ func (m *Machine) makeVariables() error {
 func (m *Machine) arguments(device boot.Device) []string {
 	c := &m.cfg
 	args := []string{
-		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", c.Name,
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", optionValue(c.Name),
 		"-accel", c.Accelerator, "-m", strconv.Itoa(c.Memory), "-smp", strconv.Itoa(c.CPUs), "-device", "virtio-rng-pci",
 	}
 	switch {
@@ -53,9 +54,12 @@ func (m *Machine) arguments(device boot.Device) []string {
 			args = append(args, "-fw_cfg", "name=opt/org.tianocore/"+version+"PXESupport,string=n")
 		}
 	}
-	nic, disk := 1, 2
-	if device == boot.Disk {
-		nic, disk = 100, 2
+	nic, disk, cd := 1, 2, 101
+	switch device {
+	case boot.Disk:
+		nic = 100
+	case boot.CDROM:
+		nic, cd = 100, 1
 	}
 	card := fmt.Sprintf("virtio-net-pci,netdev=net,mac=%s,bootindex=%d", c.MAC, nic)
 	if c.NoROM {
@@ -63,8 +67,15 @@ func (m *Machine) arguments(device boot.Device) []string {
 	}
 	args = append(args, "-netdev", c.Netdev+",id=net", "-device", card)
 	for i, file := range c.Disks {
-		args = append(args, "-blockdev", fmt.Sprintf("driver=raw,node-name=disk%d,discard=unmap,file.driver=file,file.filename=%s", i, file),
+		args = append(args, "-blockdev", fmt.Sprintf("driver=raw,node-name=disk%d,discard=unmap,file.driver=file,file.filename=%s", i, optionValue(file)),
 			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d,serial=disk-%d,bootindex=%d", i, i, disk+i))
+	}
+	if c.CD != "" {
+		source := "file.driver=file,file.filename=" + optionValue(c.CD)
+		if strings.HasPrefix(c.CD, "http://") {
+			source = "file.driver=http,file.readahead=65536,file.url=" + optionValue(c.CD)
+		}
+		args = append(args, "-blockdev", "driver=raw,node-name=cd,read-only=on,"+source, "-device", fmt.Sprintf("ide-cd,drive=cd,bootindex=%d", cd))
 	}
 	return args
 }
@@ -72,6 +83,9 @@ func (m *Machine) arguments(device boot.Device) []string {
 func (m *Machine) flash(code string) []string {
 	return []string{
 		"-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" + code,
-		"-drive", "if=pflash,unit=1,format=raw,file=" + m.path("vars"),
+		"-drive", "if=pflash,unit=1,format=raw,file=" + optionValue(m.path("vars")),
 	}
 }
+
+// optionValue quotes a value of one of QEMU's options, whose parts commas part.
+func optionValue(s string) string { return strings.ReplaceAll(s, ",", ",,") }

@@ -44,6 +44,10 @@ type Config struct {
 	// Disks are raw images of the machine's disks. None: it has none.
 	Disks []string
 
+	// CD is the ISO in the machine's CD drive: a path, or an http URL that QEMU
+	// reads in ranges as a BMC does. Empty: it has no drive.
+	CD string
+
 	// Console is given what the machine writes to its serial port. Nil discards.
 	Console io.Writer
 
@@ -144,6 +148,14 @@ func (m *Machine) BootDevice() (d boot.Device, persistent bool) {
 	return s.device, !s.once
 }
 
+// SetNetdev sets what the NIC is connected to from the next time on that the
+// machine is switched on, as Config.Netdev.
+func (m *Machine) SetNetdev(netdev string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cfg.Netdev = netdev
+}
+
 // Type types at the machine's serial port.
 func (m *Machine) Type(text string) error {
 	m.mu.Lock()
@@ -208,7 +220,6 @@ func launch(ctx context.Context, args []string, console io.Writer, name string) 
 	if err != nil {
 		return nil, fmt.Errorf("machine %s: %w", name, err)
 	}
-	defer theirs.Close()
 	args = append(args, "-chardev", "socket,id=serial,fd=3", "-serial", "chardev:serial",
 		"-chardev", "stdio,id=monitor,signal=off", "-mon", "chardev=monitor,mode=control")
 	p := &process{serial: ours, cmd: exec.Command("qemu-system-x86_64", args...), ended: make(chan struct{})}
@@ -218,7 +229,9 @@ func launch(ctx context.Context, args []string, console io.Writer, name string) 
 	p.cmd.Stderr = &complaints
 	in, inErr := p.cmd.StdinPipe()
 	out, outErr := p.cmd.StdoutPipe()
-	if err := errors.Join(inErr, outErr, p.cmd.Start()); err != nil {
+	err = errors.Join(inErr, outErr, p.cmd.Start())
+	theirs.Close() // or the end of QEMU would not be seen
+	if err != nil {
 		ours.Close()
 		return nil, fmt.Errorf("machine %s: %w (install qemu-system-x86)", name, err)
 	}

@@ -128,10 +128,18 @@ func (g *management) Validate(_ context.Context, t *task.Task) error {
 }
 
 func (g *management) SupportedBootDevices(t *task.Task) []boot.Device {
-	if m, err := g.rack.of("qemu.SupportedBootDevices", t); err == nil && m.cfg.Firmware == task.UEFI {
-		return []boot.Device{boot.PXE, boot.Disk, boot.UEFIHTTP}
+	devices := []boot.Device{boot.PXE, boot.Disk}
+	m, err := g.rack.of("qemu.SupportedBootDevices", t)
+	if err != nil {
+		return devices
 	}
-	return []boot.Device{boot.PXE, boot.Disk}
+	if m.cfg.Firmware == task.UEFI {
+		devices = append(devices, boot.UEFIHTTP)
+	}
+	if m.cfg.CD != "" {
+		devices = append(devices, boot.CDROM)
+	}
+	return devices
 }
 
 func (g *management) SetBootDevice(ctx context.Context, t *task.Task, s driver.BootSetting) error {

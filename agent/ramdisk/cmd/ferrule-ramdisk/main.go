@@ -1,0 +1,86 @@
+//go:build linux
+
+// Ferrule-ramdisk is the agent of a ramdisk, and the only program that such a
+// ramdisk needs: as the first process of a machine it mounts what the kernel has,
+// loads modules, brings the network up by DHCP, and does what the conductor says
+// that the kernel's command line names (ipa-api-url). Its log is on the console.
+//
+// In a ramdisk that has a first process of its own it only is the agent.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/ferrule/ferrule/agent/ramdisk"
+	"github.com/ferrule/ferrule/agent/ramdisk/linux"
+)
+
+func main() {
+	first := os.Getpid() == 1
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if first {
+		if err := linux.Start(); err != nil {
+			log.Error("not all of the machine is ready", "error", err)
+		}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	for {
+		err := run(ctx, log, first)
+		if err == nil {
+			log.Info("the machine was told to stop")
+		} else {
+			log.Error("the agent has ended", "error", err)
+		}
+		if !first {
+			os.Exit(exitCode(err))
+		}
+		// The kernel does not outlive its first process. Where the agent cannot work
+		// it tries again: whoever waits for it gives up and says why.
+		time.Sleep(10 * time.Second)
+	}
+}
+
+// addressWait is how long the agent waits for DHCP before it tries what there is,
+// as an address of IPv6.
+const addressWait = 30 * time.Second
+
+func run(ctx context.Context, log *slog.Logger, first bool) error {
+	line, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return err
+	}
+	if first {
+		network, stop := context.WithCancel(ctx)
+		ended, ready := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(ended)
+			if err := (linux.Network{Logger: log, Ready: sync.OnceFunc(func() { close(ready) })}).Run(network); network.Err() == nil {
+				log.Error("no network", "error", err)
+			}
+		}()
+		defer func() {
+			stop()
+			<-ended
+		}()
+		select {
+		case <-ready:
+		case <-time.After(addressWait):
+		case <-ctx.Done():
+		}
+	}
+	return ramdisk.Run(ctx, ramdisk.Config{Parameters: ramdisk.ParseCommandLine(string(line)), Host: linux.Host{}, Logger: log})
+}
+
+func exitCode(err error) int {
+	if err != nil {
+		return 1
+	}
+	return 0
+}

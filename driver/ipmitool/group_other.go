@@ -1,0 +1,9 @@
+//go:build !unix
+
+package ipmitool
+
+import "os/exec"
+
+func ownSession(*exec.Cmd) {}
+
+func killAll(cmd *exec.Cmd) error { return cmd.Process.Kill() }

@@ -1,0 +1,185 @@
+package redfish_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ferrule/ferrule/boot"
+	"github.com/ferrule/ferrule/driver"
+	"github.com/ferrule/ferrule/driver/bmc"
+	"github.com/ferrule/ferrule/driver/bmc/bmctest"
+	"github.com/ferrule/ferrule/driver/redfish"
+	"github.com/ferrule/ferrule/driver/redfish/redfishtest"
+	"github.com/ferrule/ferrule/task"
+)
+
+// TestManyOperations has 500 operations on one BMC at once: some are canceled,
+// some panic, and the password changes in the middle.
+func TestManyOperations(t *testing.T) {
+	b := redfishtest.NewBMC(t, redfishtest.Config{Sessions: 4})
+	bmcs := newBMCs(t)
+	bmcs.Limits.Requests = 3
+	power, management := bmcs.Power(), bmcs.Management()
+	const changed = "changed-canary"
+	var password sync.Map
+	password.Store("now", bmctest.Password)
+	var wg sync.WaitGroup
+	for i := range 500 {
+		wg.Go(func() {
+			if i == 250 {
+				b.Machine.SetPassword(bmctest.User, changed)
+				password.Store("now", changed)
+			}
+			tk := onBMC(t, b, "n1")
+			now, _ := password.Load("now")
+			tk.Node.DriverInfo["redfish_password"] = now
+			ctx := t.Context()
+			if i%10 < 3 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, time.Duration(rand.Int64N(int64(20*time.Millisecond))))
+				defer cancel()
+			}
+			err := task.Guard("test", tk.Node, func() error {
+				if i%10 == 9 {
+					defer panic("driver")
+				}
+				if i%2 == 0 {
+					_, err := power.PowerState(ctx, tk)
+					return err
+				}
+				return management.SetBootDevice(ctx, tk, driver.BootSetting{Device: boot.PXE})
+			})
+			if err != nil {
+				require.NotContains(t, err.Error(), "canary")
+			}
+		})
+	}
+	wg.Wait()
+	bmcs.Close()
+	open, most := b.Sessions()
+	require.Zero(t, open, "none is left")
+	require.LessOrEqual(t, most, 2, "one, and the one that takes its place")
+	require.LessOrEqual(t, b.Refused(), 2, "the account is not locked")
+}
+
+func TestSessionIsEndedWhenIdle(t *testing.T) {
+	b := redfishtest.NewBMC(t, redfishtest.Config{})
+	bmcs := newBMCs(t)
+	bmcs.Idle = 20 * time.Millisecond
+	for range 2 {
+		_, err := bmcs.Power().PowerState(t.Context(), onBMC(t, b, "n1"))
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { open, _ := b.Sessions(); return open == 0 }, 5*time.Second, time.Millisecond)
+	}
+	_, most := b.Sessions()
+	require.Equal(t, 1, most)
+}
+
+func TestCanceledLogInIsEnded(t *testing.T) {
+	b := redfishtest.NewBMC(t, redfishtest.Config{})
+	bmcs := newBMCs(t)
+	for i := range 30 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*100*time.Microsecond)
+		_, _ = bmcs.Power().PowerState(ctx, onBMC(t, b, "n1"))
+		cancel()
+		b.DropSessions()
+	}
+	bmcs.Close()
+	open, most := b.Sessions()
+	require.Zero(t, open)
+	require.LessOrEqual(t, most, 1)
+	_, err := bmcs.Power().PowerState(t.Context(), onBMC(t, b, "n1"))
+	require.Error(t, err, "closed")
+}
+
+func TestErrorsHaveClasses(t *testing.T) {
+	set := driver.BootSetting{Device: boot.PXE}
+	for name, c := range map[string]struct {
+		prepare  func(b *redfishtest.BMC, tk *task.Task)
+		class    bmc.Class
+		requests int // at most
+	}{
+		"wrong password": {func(_ *redfishtest.BMC, tk *task.Task) { tk.Node.DriverInfo["redfish_password"] = "wrong-canary" }, bmc.Authentication, 2},
+		"unknown host":   {func(_ *redfishtest.BMC, tk *task.Task) { tk.Node.DriverInfo["redfish_address"] = "https://127.0.0.1:1" }, bmc.Unreachable, 0},
+		"certificate":    {func(_ *redfishtest.BMC, tk *task.Task) { tk.Node.DriverInfo["redfish_verify_ca"] = "true" }, bmc.Unreachable, 0},
+		"fingerprint": {func(_ *redfishtest.BMC, tk *task.Task) {
+			tk.Node.DriverInfo["redfish_fingerprint"] = strings.Repeat("ab", 32)
+		}, bmc.Unreachable, 0},
+		"for ever in POST": {func(b *redfishtest.BMC, _ *task.Task) { b.Machine.Change(func(s *bmctest.State) { s.Post = 1e6 }) }, bmc.Busy, 30},
+		"for ever down":    {func(b *redfishtest.BMC, _ *task.Task) { b.Machine.Change(func(s *bmctest.State) { s.Down = 1e6 }) }, bmc.Busy, 50},
+		"no such system": {func(_ *redfishtest.BMC, tk *task.Task) {
+			tk.Node.DriverInfo["redfish_system_id"] = "/redfish/v1/Systems/9"
+		}, bmc.Unsupported, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := redfishtest.NewBMC(t, redfishtest.Config{Quirks: []redfishtest.Quirk{redfishtest.EchoesPassword}})
+			tk := onBMC(t, b, "n1")
+			c.prepare(b, tk)
+			err := newBMCs(t).Management().SetBootDevice(t.Context(), tk, set)
+			require.Equal(t, c.class, bmc.ClassOf(err), "%v", err)
+			require.LessOrEqual(t, len(b.Requests()), c.requests, "%q", b.Requests())
+			require.NotContains(t, err.Error(), "canary")
+			var e *task.Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, tk.Node.String(), e.Node)
+		})
+	}
+}
+
+func TestBusyEnds(t *testing.T) {
+	b := redfishtest.NewBMC(t, redfishtest.Config{})
+	b.Machine.Change(func(s *bmctest.State) { s.Post, s.Down = 5, 5 })
+	tk := onBMC(t, b, "n1")
+	require.NoError(t, newBMCs(t).Management().SetBootDevice(t.Context(), tk, driver.BootSetting{Device: boot.PXE}))
+	require.Equal(t, boot.PXE, b.Machine.State().Once)
+}
+
+func TestWrongPasswordIsTriedOnce(t *testing.T) {
+	b := redfishtest.NewBMC(t, redfishtest.Config{})
+	bmcs := newBMCs(t)
+	for _, auth := range []string{"auto", "basic"} {
+		tk := onBMC(t, b, "n1")
+		tk.Node.DriverInfo["redfish_password"] = "wrong " + auth
+		tk.Node.DriverInfo["redfish_auth_type"] = auth
+		before := b.Refused()
+		for range 20 {
+			_, err := bmcs.Power().PowerState(t.Context(), tk)
+			require.Equal(t, bmc.Authentication, bmc.ClassOf(err))
+		}
+		require.Equal(t, before+1, b.Refused(), auth)
+	}
+	_, err := bmcs.Power().PowerState(t.Context(), onBMC(t, b, "n1"))
+	require.NoError(t, err, "the right one works all the same")
+}
+
+func TestLicence(t *testing.T) {
+	b := redfishtest.NewBMC(t, redfishtest.Config{Personality: redfishtest.ILO5})
+	b.Machine.Change(func(s *bmctest.State) { s.Unlicensed = true })
+	c, err := newBMCs(t).Client(access(b))
+	require.NoError(t, err)
+	err = c.Insert(t.Context(), boot.CDROM, image)
+	require.Equal(t, bmc.Licence, bmc.ClassOf(err))
+	require.Contains(t, bmc.Remedy(err), "licence")
+}
+
+func TestPasswordsAppearNowhere(t *testing.T) {
+	var log bytes.Buffer
+	b := redfishtest.NewBMC(t, redfishtest.Config{Quirks: []redfishtest.Quirk{redfishtest.EchoesPassword, redfishtest.OnceOnly}, Sessions: -1})
+	bmcs := newBMCs(t)
+	tk := onBMC(t, b, "n1")
+	tk.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	tk.Observer = func(e task.Evidence) { fmt.Fprintf(&log, "%+v", e) }
+	err := bmcs.Management().SetBootDevice(t.Context(), tk, driver.BootSetting{Device: boot.PXE, Persistent: true})
+	require.Error(t, err)
+	dump := fmt.Sprintf("%v %+v %#v %s %+v %+v", err, err, err, &log, tk.Node.DriverInternalInfo, redfish.Access{Password: bmctest.Password})
+	require.NotContains(t, dump, bmctest.Password)
+}
