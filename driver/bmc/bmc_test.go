@@ -186,6 +186,8 @@ func TestTLS(t *testing.T) {
 			require.Error(t, err)
 		})
 	}
+	require.Equal(t, bmc.TLS{Verify: "true"}.Canonical(), bmc.TLS{}.Canonical())
+	require.Equal(t, bmc.TLS{Verify: "True", Fingerprint: "AB:cd"}.Canonical(), bmc.TLS{Fingerprint: "abcd"}.Canonical())
 	for _, bad := range []bmc.TLS{{Verify: "/nowhere"}, {Verify: os.Args[0]}, {Fingerprint: "abc"}} {
 		_, err := bad.Client()
 		require.ErrorIs(t, err, task.ErrInvalidParameter)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/ferrule/ferrule/task"
 )
 
 // A Class is a kind of failure of a BMC, by what can be done about it.
@@ -52,6 +54,11 @@ func (e *Error) Error() string {
 
 // Unwrap returns e.Err.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Is reports that a failure of class [Unsupported] is task.ErrUnsupported.
+func (e *Error) Is(target error) bool {
+	return e.Class == Unsupported && target == task.ErrUnsupported
+}
 
 // ClassOf returns the class of err, "" for an error that is none of a BMC's.
 func ClassOf(err error) Class {

@@ -33,6 +33,21 @@ type TLS struct {
 
 var errFingerprint = errors.New("the certificate is not the one with the given fingerprint")
 
+// Canonical returns t in the one form that all have which mean the same.
+func (t TLS) Canonical() TLS {
+	switch verify := strings.ToLower(t.Verify); verify {
+	case "":
+		t.Verify = "true"
+	case "true", "false":
+		t.Verify = verify
+	}
+	if t.Fingerprint != "" {
+		t.Verify = ""
+		t.Fingerprint = strings.ToLower(strings.ReplaceAll(strings.TrimSpace(t.Fingerprint), ":", ""))
+	}
+	return t
+}
+
 // Config returns the settings for package crypto/tls. The error Is
 // task.ErrInvalidParameter.
 func (t TLS) Config() (*tls.Config, error) {
@@ -73,21 +88,25 @@ func (t TLS) Config() (*tls.Config, error) {
 	return c, nil
 }
 
+// requestTime is how long a BMC may take for one request, of which the slowest
+// fetch an image before they answer.
+const requestTime = 3 * time.Minute
+
 // Client returns an HTTP client for one BMC. It follows no redirects, uses no
-// proxy, and speaks HTTP/1.1. Close its idle connections in the end.
+// proxy, speaks HTTP/1.1, and gives a request up after three minutes. Close its idle connections in the end.
 func (t TLS) Client() (*http.Client, error) {
 	c, err := t.Config()
 	if err != nil {
 		return nil, err
 	}
 	return &http.Client{
+		Timeout: requestTime,
 		Transport: &http.Transport{
-			TLSClientConfig:       c,
-			TLSHandshakeTimeout:   20 * time.Second,
-			ResponseHeaderTimeout: 60 * time.Second,
-			IdleConnTimeout:       20 * time.Second,
-			MaxIdleConnsPerHost:   2,
-			Protocols:             http1(),
+			TLSClientConfig:     c,
+			TLSHandshakeTimeout: 20 * time.Second,
+			IdleConnTimeout:     20 * time.Second,
+			MaxIdleConnsPerHost: 2,
+			Protocols:           http1(),
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil

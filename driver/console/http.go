@@ -8,7 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"path"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -47,7 +47,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case len(parts) == 2 && parts[0] == "assets" && assets[parts[1]] != "":
 		serveAsset(w, r, assets[parts[1]])
 	case len(parts) == 2 && parts[0] == "node" && parts[1] != "":
-		w.Header().Set("Location", path.Base(parts[1])+"/") // relative: the hub does not know its prefix
+		w.Header().Set("Location", "./"+url.PathEscape(parts[1])+"/") // relative: the hub does not know its prefix
 		w.WriteHeader(http.StatusMovedPermanently)
 	case len(parts) == 3 && parts[0] == "node" && parts[2] == "":
 		h.servePage(w, r, parts[1])

@@ -10,8 +10,8 @@ import (
 )
 
 // A Client brings commands to BMCs. It is called from many goroutines, for one
-// BMC never twice at once except by Console. It keeps nothing of a BMC that it
-// could not get again.
+// BMC never twice at once; but a console that is open does not keep commands
+// away. It keeps nothing of a BMC that it could not get again.
 type Client interface {
 	// Check says what of b the client cannot do, without talking to it.
 	Check(b *BMC) error

@@ -23,6 +23,12 @@
 // kept with the node and set again, for one boot, at every power on.
 // properties.vendor "supermicro" picks that vendor's code for UEFI disks.
 //
+// # Consoles
+//
+// [Access.Console] opens serial over LAN; package console holds what it opens, for
+// programs and browsers. driver_info.ipmi_terminal_port, the port of Ironic's
+// shellinabox, has no use here.
+//
 // # Commands
 //
 // A BMC gets one command at a time, with a pause between two. An answer that it

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ferrule/ferrule/internal/switched"
+	"github.com/ferrule/ferrule/driver/bmc"
 )
 
 // A gate lets one command at a time to each BMC, and the next one only after a
@@ -37,7 +37,7 @@ func (g *gate) enter(ctx context.Context, address string) (leave func(), err err
 	g.mu.Lock()
 	wait := time.Until(l.free)
 	g.mu.Unlock()
-	if err := switched.Sleep(ctx, wait); err != nil {
+	if err := bmc.Wait(ctx, wait); err != nil {
 		<-l.turn
 		g.drop(l)
 		return nil, err

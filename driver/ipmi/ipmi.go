@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/ferrule/ferrule/driver"
-	"github.com/ferrule/ferrule/internal/switched"
+	"github.com/ferrule/ferrule/driver/bmc"
 	"github.com/ferrule/ferrule/task"
 )
 
@@ -80,7 +80,7 @@ func (c *Console) Open(ctx context.Context, t *task.Task) (io.ReadWriteCloser, e
 	if err != nil {
 		return nil, err
 	}
-	stream, err := c.client.Console(ctx, b)
+	stream, err := through(ctx, c.role, b, func() (io.ReadWriteCloser, error) { return c.client.Console(ctx, b) })
 	if err != nil {
 		return nil, c.fail("OpenConsole", t, "", err, "look at the BMC's serial over LAN settings")
 	}
@@ -135,7 +135,7 @@ func through[T any](ctx context.Context, r role, b *BMC, f func() (T, error)) (T
 		if err == nil || !errors.Is(err, ErrBusy) || time.Now().After(late) {
 			return v, err
 		}
-		if err := switched.Sleep(ctx, r.cfg.RetryPause); err != nil {
+		if err := bmc.Wait(ctx, r.cfg.RetryPause); err != nil {
 			return v, err
 		}
 	}

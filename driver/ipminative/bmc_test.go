@@ -33,6 +33,11 @@ type simulated struct {
 	port    int
 }
 
+// An onlyClosed console can be opened again.
+type onlyClosed struct{ *mock.FakeConsoleConn }
+
+func (onlyClosed) Close() error { return nil }
+
 // A skewed clock runs ahead of the real one.
 type skewed struct {
 	clock.Clock
@@ -81,7 +86,7 @@ func newMachine(t testing.TB) *simulated {
 func startMachine() (m *simulated, end func(), err error) {
 	m = &simulated{hal: mock.New(), console: &mock.FakeConsoleConn{}, clock: &skewed{Clock: clock.Real}}
 	m.chassis = &chassis{Chassis: m.hal.Chassis().(*mock.Chassis)}
-	m.hal.SetConsole(&mock.Console{Conn: m.console})
+	m.hal.SetConsole(&mock.Console{Conn: onlyClosed{m.console}})
 	m.bmc = bmc.New(bmc.DeviceInfo{IPMIVersion: 0x20}, [16]byte{}, withChassis{m.hal, m.chassis}, bmc.WithClock(m.clock))
 	user, err := m.bmc.Users.Add(2, "admin")
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ferrule/ferrule/driver"
+	"github.com/ferrule/ferrule/driver/console"
 	"github.com/ferrule/ferrule/driver/drivertest"
 	"github.com/ferrule/ferrule/driver/ipmi"
 	"github.com/ferrule/ferrule/driver/ipminative"
@@ -103,6 +104,28 @@ func TestVendorConformance(t *testing.T) {
 			New:   func(t *testing.T) driver.VendorInterface { r = rack{}; return access(t).Vendor() },
 			Task:  func(t *testing.T, name string) *task.Task { return r.task(t, name) },
 			Calls: []driver.VendorCall{{Method: "send_raw", Verb: "POST", Args: task.Info{"raw_bytes": "0x06 0x01"}}},
+		})
+	})
+}
+
+func TestConsoleConformance(t *testing.T) {
+	eachClient(t, func(t *testing.T, access func(t *testing.T) *ipmi.Access) {
+		var r rack
+		var hub *console.Hub
+		drivertest.RunConsole(t, drivertest.ConsoleHarness{
+			New: func(t *testing.T) driver.ConsoleInterface {
+				r, hub = rack{}, console.NewHub(console.Config{})
+				t.Cleanup(hub.Close)
+				return hub.Console(access(t).Console())
+			},
+			Task: func(t *testing.T, name string) *task.Task { return r.task(t, name) },
+			Running: func(_ *testing.T, tk *task.Task) bool {
+				v, err := hub.Attach(tk.Node.UUID)
+				if err == nil {
+					v.Close()
+				}
+				return err == nil
+			},
 		})
 	})
 }

@@ -15,7 +15,8 @@
 // the same account, so that a poll of the power costs one packet each way. Kept
 // sessions are bounded in number and in idle time, and closed at the BMC, which
 // has few. One that fails is dropped; a question that it failed on is asked once
-// more on a new session.
+// more on a new session. A kept session has a goroutine, and tells its BMC every 30
+// seconds that it is alive.
 //
 // It is a module of its own, for the library that speaks the protocol brings more
 // dependencies than the rest of ferrule together.

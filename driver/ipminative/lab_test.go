@@ -19,6 +19,7 @@ import (
 
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/driver"
+	"github.com/ferrule/ferrule/driver/console"
 	"github.com/ferrule/ferrule/driver/ipmi"
 	"github.com/ferrule/ferrule/driver/ipminative"
 	"github.com/ferrule/ferrule/driver/ipmitool"
@@ -59,19 +60,25 @@ type labServer struct {
 	boots []string // what the BMC told the firmware to boot from
 }
 
-func newServer(t *testing.T) *labServer {
+// newServer makes a machine that boots into iPXE's shell from the network, and into
+// an obedient system from its disk, unless change says otherwise.
+func newServer(t *testing.T, change ...func(dir string, c *machine.Config)) *labServer {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "boot.ipxe"), []byte("#!ipxe\necho LAB-PXE-BOOTED\nshell\n"), 0o644))
 	disk := filepath.Join(dir, "disk.img")
 	require.NoError(t, os.WriteFile(disk, obedientSystem("LAB-DISK-BOOTED"), 0o644))
 	s := &labServer{serial: newSerial(t)}
+	c := machine.Config{
+		Name: "lab", Firmware: task.BIOS, MAC: "52:54:00:aa:00:01", Dir: dir, Memory: 64, Disks: []string{disk}, Console: s.serial,
+		Netdev: "user,restrict=on,tftp=" + dir + ",bootfile=boot.ipxe",
+	}
+	for _, f := range change {
+		f(dir, &c)
+	}
 	var rack machine.Rack
 	t.Cleanup(rack.Close)
 	var err error
-	s.machine, err = rack.Add(machine.Config{
-		Name: "lab", Firmware: task.BIOS, MAC: "52:54:00:aa:00:01", Dir: dir, Memory: 64, Disks: []string{disk}, Console: s.serial,
-		Netdev: "user,restrict=on,tftp=" + dir + ",bootfile=boot.ipxe",
-	})
+	s.machine, err = rack.Add(c)
 	require.NoError(t, err)
 	s.serial.input = s.machine.Type
 	s.serveChassis(t, filepath.Join(dir, "chassis.sock"))
@@ -328,17 +335,21 @@ func labMachine(t *testing.T, access *ipmi.Access) {
 	s.serial.Line(t, "LAB-PXE-BOOTED", boots)
 	t.Logf("on, and booted from the network after %s", time.Since(start).Round(time.Millisecond))
 
-	console, err := access.Console().Open(ctx, tk)
+	hub := console.NewHub(console.Config{LogDir: t.TempDir()})
+	defer hub.Close()
+	role := hub.Console(access.Console())
+	require.NoError(t, role.StartConsole(ctx, tk))
+	viewer, err := hub.Attach(tk.Node.UUID)
 	require.NoError(t, err)
 	seen := new(lab.Log)
 	done := make(chan struct{})
-	go func() { defer close(done); _, _ = io.Copy(seen, console) }()
+	go func() { defer close(done); _, _ = io.Copy(seen, viewer) }()
 	start = time.Now()
-	_, err = console.Write([]byte("echo seen ${net0/mac}\r"))
+	_, err = viewer.Write([]byte("echo seen ${net0/mac}\r"))
 	require.NoError(t, err)
 	seen.Line(t, "seen 52:54:00:aa:00:01", boots)
 	t.Logf("typed at the console over LAN, and answered after %s", time.Since(start).Round(time.Millisecond))
-	require.NoError(t, console.Close())
+	require.NoError(t, role.StopConsole(ctx, tk))
 	<-done
 
 	require.NoError(t, management.SetBootDevice(ctx, tk, driver.BootSetting{Device: boot.Disk, Persistent: true}))

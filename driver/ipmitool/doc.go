@@ -15,6 +15,7 @@
 // sentence that differs by version. User and address are arguments, checked
 // before; password and BMC key are in the process's environment, which only its
 // own user can read, and never in its arguments. A process runs in a session of
-// its own, without a terminal to ask at, and is killed with everything that it
-// started when its context ends or it takes too long.
+// its own, without a terminal to ask at. When its context ends or it takes too long
+// it is asked to end, so that it ends its session at the BMC, and killed a second
+// later with everything that it started.
 package ipmitool

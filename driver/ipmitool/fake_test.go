@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -175,8 +176,9 @@ func (b *bmc) raw(words []string, complain func(string, ...any) int) int {
 	return 0
 }
 
-// hang never ends, with a child that holds the pipes.
+// hang ends when it is killed only, with a child that holds the pipes.
 func hang(address string) int {
+	signal.Ignore(os.Interrupt)
 	child := exec.Command("sleep", "1000")
 	child.Stdout, child.Stderr = os.Stdout, os.Stderr
 	if err := child.Start(); err != nil {

@@ -14,3 +14,6 @@ func ownSession(cmd *exec.Cmd) {
 
 // killAll kills cmd and all that it started.
 func killAll(cmd *exec.Cmd) error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+
+// interruptAll asks cmd and all that it started to end.
+func interruptAll(cmd *exec.Cmd) error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }

@@ -23,7 +23,8 @@ func (e *saidError) Error() string { return "ipmitool: " + e.text }
 
 func (e *saidError) Is(target error) bool { return e.busy && target == ipmi.ErrBusy }
 
-// killWait is how long a killed process may keep its pipes open.
+// killWait is how long a process that is to end may keep its pipes open. It is
+// killed after half of that.
 const killWait = 2 * time.Second
 
 func (c *client) command(b *ipmi.BMC, suite int, words ...string) *exec.Cmd {
@@ -42,11 +43,18 @@ func (c *client) once(ctx context.Context, b *ipmi.BMC, suite int, words ...stri
 	cmd := exec.CommandContext(limited, c.cfg.Program, c.arguments(b, suite, words)...)
 	cmd.Env = environment(b)
 	ownSession(cmd)
-	cmd.Cancel = func() error { return killAll(cmd) }
+	var kill *time.Timer
+	cmd.Cancel = func() error { // first so that it can end its session at the BMC
+		kill = time.AfterFunc(killWait/2, func() { _ = killAll(cmd) })
+		return interruptAll(cmd)
+	}
 	cmd.WaitDelay = killWait
 	var out, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &limitedBuffer{Buffer: &out}, &limitedBuffer{Buffer: &complaints}
 	err := cmd.Run()
+	if kill != nil {
+		kill.Stop()
+	}
 	switch {
 	case limited.Err() != nil && err != nil:
 		return "", context.Cause(limited)

@@ -88,7 +88,7 @@ func (t *terminal) Write(p []byte) (int, error) { return t.master.Write(p) }
 // Close ends the process and waits for its end.
 func (t *terminal) Close() error {
 	t.once.Do(func() {
-		_ = syscall.Kill(-t.cmd.Process.Pid, syscall.SIGTERM) // lets it deactivate
+		_ = syscall.Kill(-t.cmd.Process.Pid, syscall.SIGINT) // upon which it ends its session, and the console with it
 		select {
 		case <-t.ended:
 		case <-time.After(killWait):

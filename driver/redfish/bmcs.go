@@ -79,7 +79,7 @@ func (b *BMCs) Client(a Access) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	key := connKey{base.String(), a.TLS}
+	key := connKey{base.String(), a.TLS.Canonical()}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {

@@ -38,10 +38,10 @@ func onBMC(t testing.TB, b *redfishtest.BMC, name string) *task.Task {
 	n.DriverInfo["redfish_address"] = b.URL
 	n.DriverInfo["redfish_username"] = bmctest.User
 	n.DriverInfo["redfish_password"] = bmctest.Password
-	n.DriverInfo["redfish_verify_ca"] = b.CAFile()
+	n.DriverInfo["redfish_fingerprint"] = b.Fingerprint()
 	return &task.Task{Node: n}
 }
 
 func access(b *redfishtest.BMC) redfish.Access {
-	return redfish.Access{Address: b.URL, Username: bmctest.User, Password: bmctest.Password, TLS: bmc.TLS{Verify: b.CAFile()}}
+	return redfish.Access{Address: b.URL, Username: bmctest.User, Password: bmctest.Password, TLS: bmc.TLS{Fingerprint: b.Fingerprint()}}
 }

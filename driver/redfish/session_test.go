@@ -110,7 +110,7 @@ func TestErrorsHaveClasses(t *testing.T) {
 	}{
 		"wrong password": {func(_ *redfishtest.BMC, tk *task.Task) { tk.Node.DriverInfo["redfish_password"] = "wrong-canary" }, bmc.Authentication, 2},
 		"unknown host":   {func(_ *redfishtest.BMC, tk *task.Task) { tk.Node.DriverInfo["redfish_address"] = "https://127.0.0.1:1" }, bmc.Unreachable, 0},
-		"certificate":    {func(_ *redfishtest.BMC, tk *task.Task) { tk.Node.DriverInfo["redfish_verify_ca"] = "true" }, bmc.Unreachable, 0},
+		"certificate":    {func(_ *redfishtest.BMC, tk *task.Task) { delete(tk.Node.DriverInfo, "redfish_fingerprint") }, bmc.Unreachable, 0},
 		"fingerprint": {func(_ *redfishtest.BMC, tk *task.Task) {
 			tk.Node.DriverInfo["redfish_fingerprint"] = strings.Repeat("ab", 32)
 		}, bmc.Unreachable, 0},

@@ -70,6 +70,9 @@ func (c *Client) System(ctx context.Context) (*System, error) {
 		if _, err := c.Get(ctx, rootPath, &root); err != nil {
 			return nil, err
 		}
+		if root.Systems.ID == "" {
+			return nil, &bmc.Error{Class: bmc.Unsupported, Op: "GET " + rootPath, Text: "the service has no systems"}
+		}
 		var all collection
 		if _, err := c.Get(ctx, root.Systems.ID, &all); err != nil {
 			return nil, err

@@ -9,7 +9,8 @@
 // real protocol to the address on that command line. A wrong script, a missing
 // file or a refused heartbeat leaves the machine where a real one would hang,
 // with the reason on its console. From its disk it boots only what is whole
-// there.
+// there. From a virtual CD, which it reads over HTTP in ranges, it boots what the
+// loaders for its firmware find there.
 //
 // A [Fleet] holds machines and gives the drivers for their BMCs:
 //

@@ -69,6 +69,8 @@ func (m *Machine) bootOnce(ctx context.Context, network *http.Client) ending {
 		switch d {
 		case boot.PXE, boot.UEFIHTTP:
 			end = m.bootNetwork(ctx, network)
+		case boot.CDROM:
+			end = m.bootCD(ctx, network)
 		case boot.Disk:
 			end = m.bootDisk()
 		}
@@ -98,7 +100,8 @@ func (m *Machine) bootNetwork(ctx context.Context, network *http.Client) ending 
 	}
 	switch out.Action {
 	case ipxe.Boot:
-		return m.bootLinux(ctx, network, out)
+		initrd, err := ipxe.InitrdFor(out)
+		return m.bootLinux(ctx, network, linux{out.Kernel, out.KernelURL, out.CommandLine, initrd, err})
 	case ipxe.SANBoot:
 		return m.bootDisk()
 	case ipxe.Reboot:
@@ -109,33 +112,46 @@ func (m *Machine) bootNetwork(ctx context.Context, network *http.Client) ending 
 	return nextDevice
 }
 
+// A linux is what a boot loader starts.
+type linux struct {
+	kernel    []byte
+	from      string // where it came from
+	line      string
+	initrd    []byte
+	initrdErr error // why the kernel will not find it
+}
+
 // bootLinux starts the kernel and, in it, the ramdisk's agent.
-func (m *Machine) bootLinux(ctx context.Context, network *http.Client, out ipxe.Outcome) ending {
+func (m *Machine) bootLinux(ctx context.Context, network *http.Client, l linux) ending {
 	panicked := func(why string) ending {
 		m.setState(Halted, "Kernel panic - not syncing: "+why)
 		return keepsRunning
 	}
-	if !bytes.HasPrefix(out.Kernel, []byte(kernelMagic)) {
-		m.print("exec format error: " + out.KernelURL)
+	if !bytes.HasPrefix(l.kernel, []byte(kernelMagic)) {
+		m.print("exec format error: " + l.from)
 		return nextDevice
 	}
-	m.print("Command line: " + out.CommandLine)
-	initrd, err := ipxe.InitrdFor(out)
-	if err != nil {
-		return panicked("VFS: Unable to mount root fs: " + err.Error())
+	m.print("Command line: " + l.line)
+	if l.initrdErr != nil {
+		return panicked("VFS: Unable to mount root fs: " + l.initrdErr.Error())
 	}
-	if !bytes.HasPrefix(initrd, []byte(ramdiskMagic)) {
+	if !bytes.HasPrefix(l.initrd, []byte(ramdiskMagic)) {
 		return panicked("VFS: Unable to mount root fs: the initrd is no ramdisk")
 	}
 	m.setState(InRamdisk, "")
 	if m.cfg.Faults.AgentSilent {
 		return keepsRunning
 	}
+	parameters, err := m.parameters(ctx, network, l.line)
+	if err != nil {
+		m.setState(Halted, "the ramdisk does not find its parameters: "+err.Error())
+		return keepsRunning
+	}
 	ctx, hang := context.WithCancelCause(ctx)
 	defer hang(nil)
 	h := &host{m: m, hang: hang}
 	err = ramdisk.Run(ctx, ramdisk.Config{
-		Parameters: ramdisk.ParseCommandLine(out.CommandLine), Host: h, HTTPClient: network,
+		Parameters: parameters, Host: h, HTTPClient: network,
 		Listen: "127.0.0.1:0", HeartbeatGap: m.cfg.HeartbeatGap,
 	})
 	switch {

@@ -69,6 +69,7 @@ type Machine struct {
 	reason     string // why it halted
 	persistent boot.Device
 	once       boot.Device        // "" for none; used up by the next boot
+	cd, floppy string             // URLs of what is in the virtual drives; "" for nothing
 	stop       context.CancelFunc // pulls the plug; nil while nothing runs
 	done       chan struct{}      // closed when what ran has stopped
 	boots      int

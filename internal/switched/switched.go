@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ferrule/ferrule/driver"
+	"github.com/ferrule/ferrule/driver/bmc"
 	"github.com/ferrule/ferrule/task"
 )
 
@@ -98,7 +99,7 @@ func (p *Power) reboot(ctx context.Context, s Switch) error {
 		return err
 	}
 	if changed {
-		if err := Sleep(ctx, p.Dark); err != nil {
+		if err := bmc.Wait(ctx, p.Dark); err != nil {
 			return err
 		}
 	}
@@ -135,24 +136,9 @@ func Until(ctx context.Context, want driver.PowerState, wait, pause time.Duratio
 			}
 			return late
 		}
-		if err := Sleep(ctx, pause); err != nil {
+		if err := bmc.Wait(ctx, pause); err != nil {
 			return err
 		}
-	}
-}
-
-// Sleep waits for d, or for the end of ctx, whose error it returns.
-func Sleep(ctx context.Context, d time.Duration) error {
-	if err := alive(ctx); err != nil || d <= 0 {
-		return err
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 

@@ -46,6 +46,9 @@ type Machine struct {
 	OnBoot  func(d boot.Device, once bool)
 	OnMedia func(drive, image string) // image "" when it is ejected
 
+	// IsOn says whether the machine is on, where its system may switch it off.
+	IsOn func() bool
+
 	mu    sync.Mutex
 	state State
 	media map[string]string // images by drive
@@ -64,8 +67,12 @@ func NewMachine() *Machine {
 // State returns what the machine is.
 func (m *Machine) State() State {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.state
+	s := m.state
+	m.mu.Unlock()
+	if m.IsOn != nil {
+		s.On = m.IsOn()
+	}
+	return s
 }
 
 // Change changes what the machine is, past its BMC.
@@ -94,11 +101,10 @@ func (m *Machine) Knows(user, password string) bool {
 
 // SetPower switches the machine. A boot that was for once is used up.
 func (m *Machine) SetPower(on bool) {
-	m.mu.Lock()
-	if m.state.Jammed || m.state.On == on {
-		m.mu.Unlock()
+	if s := m.State(); s.Jammed || s.On == on {
 		return
 	}
+	m.mu.Lock()
 	m.state.On = on
 	hook := m.OnPower
 	m.mu.Unlock()

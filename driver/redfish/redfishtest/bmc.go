@@ -2,15 +2,14 @@ package redfishtest
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -35,7 +34,6 @@ type BMC struct {
 
 	cfg    Config
 	quirks map[Quirk]bool
-	caFile string
 
 	mu       sync.Mutex // over what follows
 	sessions map[string]*session
@@ -64,6 +62,13 @@ type drive struct {
 
 // NewBMC starts one that ends with t.
 func NewBMC(t testing.TB, c Config) *BMC {
+	b := Start(c)
+	t.Cleanup(b.Close)
+	return b
+}
+
+// Start starts one for a program. Close it.
+func Start(c Config) *BMC {
 	if c.Personality.Name == "" {
 		c.Personality = Generic
 	}
@@ -80,17 +85,18 @@ func NewBMC(t testing.TB, c Config) *BMC {
 	b.Server = httptest.NewUnstartedServer(b)
 	b.Server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	b.Server.StartTLS()
-	t.Cleanup(b.Server.Close)
 	b.URL = b.Server.URL
-	b.caFile = filepath.Join(t.TempDir(), "bmc.pem")
-	if err := os.WriteFile(b.caFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: b.Server.Certificate().Raw}), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	return b
 }
 
-// CAFile returns the path of a file with the certificate of the BMC.
-func (b *BMC) CAFile() string { return b.caFile }
+// Close ends it.
+func (b *BMC) Close() { b.Server.Close() }
+
+// Fingerprint returns the SHA-256 of its certificate.
+func (b *BMC) Fingerprint() string {
+	sum := sha256.Sum256(b.Server.Certificate().Raw)
+	return hex.EncodeToString(sum[:])
+}
 
 // Sessions returns how many there are, and the most that there were at once.
 func (b *BMC) Sessions() (open, most int) {

@@ -24,6 +24,9 @@ func ref(path string) object { return object{"@odata.id": path} }
 
 func (b *BMC) root() object {
 	root := object{"@odata.id": "/redfish/v1/", "RedfishVersion": "1.6.0", "Systems": ref("/redfish/v1/Systems"), "Managers": ref("/redfish/v1/Managers")}
+	if vendor := b.cfg.Personality.vendor; vendor != "" {
+		root["Oem"] = object{vendor: object{}}
+	}
 	if !b.has(NoSessions) {
 		root["Links"] = object{"Sessions": ref(sessionsPath)}
 	}
@@ -361,7 +364,7 @@ func (b *BMC) setBoot(in map[string]string) *problem {
 	}
 	for d := range deviceNames {
 		if b.targetOf(d) == target {
-			b.Machine.SetBoot(d, enabled == "Once")
+			b.Machine.SetBoot(d, (enabled == "Once" || b.has(SilentlyOnce)) && !b.has(OnlyPersistent))
 		}
 	}
 	return nil

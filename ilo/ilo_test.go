@@ -1,0 +1,261 @@
+package ilo_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ferrule/ferrule/boot"
+	"github.com/ferrule/ferrule/deploy"
+	"github.com/ferrule/ferrule/driver"
+	"github.com/ferrule/ferrule/driver/bmc"
+	"github.com/ferrule/ferrule/driver/bmc/bmctest"
+	"github.com/ferrule/ferrule/ilo"
+	"github.com/ferrule/ferrule/ilo/ilotest"
+	"github.com/ferrule/ferrule/task"
+	"github.com/ferrule/ferrule/task/tasktest"
+)
+
+func Example() {
+	bmcs := new(ilo.BMCs)
+	defer bmcs.Close()
+	node := &task.Node{Name: "node-1", DriverInfo: task.Info{"ilo_address": "192.0.2.9", "ilo_username": "operator"}}
+	err := bmcs.Power().Validate(context.Background(), &task.Task{Node: node})
+	fmt.Println(err)
+	// Output: ilo.Validate: node node-1: driver_info.ilo_password: missing (set it to the password on the iLO)
+}
+
+func TestValidate(t *testing.T) {
+	bmcs := newBMCs(t)
+	require.Len(t, task.Problems(bmcs.Power().Validate(t.Context(), &task.Task{Node: tasktest.Node("n1")})), 3)
+	for field, value := range map[string]any{
+		"ilo_address": "https://x/", "client_port": 70000, "ilo_protocol": "snmp", "ilo_verify_ca": "/nowhere", "ilo_fingerprint": "1", "ilo_old_ciphers": "perhaps",
+	} {
+		n := tasktest.Node("n1")
+		n.DriverInfo = task.Info{"ilo_address": "fd00::1", "ilo_username": "u", "ilo_password": "p"}
+		require.NoError(t, bmcs.Management().Validate(t.Context(), &task.Task{Node: n}))
+		n.DriverInfo[field] = value
+		err := bmcs.Management().Validate(t.Context(), &task.Task{Node: n})
+		require.ErrorIs(t, err, task.ErrInvalidParameter)
+		var e *task.Error
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, "driver_info."+field, e.Field)
+	}
+}
+
+func TestErrorsHaveClasses(t *testing.T) {
+	for name, c := range map[string]struct {
+		prepare  func(i *ilotest.ILO, tk *task.Task)
+		class    bmc.Class
+		requests int // at most
+	}{
+		"wrong password":   {func(_ *ilotest.ILO, tk *task.Task) { tk.Node.DriverInfo["ilo_password"] = "wrong-canary" }, bmc.Authentication, 1},
+		"unknown host":     {func(_ *ilotest.ILO, tk *task.Task) { tk.Node.DriverInfo["client_port"] = 1 }, bmc.Unreachable, 0},
+		"certificate":      {func(_ *ilotest.ILO, tk *task.Task) { delete(tk.Node.DriverInfo, "ilo_fingerprint") }, bmc.Unreachable, 0},
+		"for ever in POST": {func(i *ilotest.ILO, _ *task.Task) { i.Machine.Change(func(s *bmctest.State) { s.Post = 1e6 }) }, bmc.Busy, 13},
+		"for ever down":    {func(i *ilotest.ILO, _ *task.Task) { i.Machine.Change(func(s *bmctest.State) { s.Down = 1e6 }) }, bmc.Busy, 0},
+		"no RIBCL": {func(i *ilotest.ILO, tk *task.Task) {
+			tk.Node.DriverInfo["ilo_protocol"] = "redfish"
+		}, bmc.Unsupported, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i := ilotest.NewILO(t, ilotest.Config{Quirks: []ilotest.Quirk{ilotest.EchoesPassword}})
+			tk := onILO(t, i, "n1")
+			c.prepare(i, tk)
+			err := newBMCs(t).Management().SetBootDevice(t.Context(), tk, driver.BootSetting{Device: boot.PXE})
+			require.Equal(t, c.class, bmc.ClassOf(err), "%v", err)
+			require.LessOrEqual(t, len(i.Requests()), c.requests, "%q", i.Requests())
+			require.NotContains(t, err.Error(), "canary")
+		})
+	}
+}
+
+func TestBusyEnds(t *testing.T) {
+	for g := 4; g <= 6; g++ {
+		i := ilotest.NewILO(t, ilotest.Config{Generation: g})
+		i.Machine.Change(func(s *bmctest.State) { s.Post, s.Down = 3, 3 })
+		o := ours{t, i, newBMCs(t), onILO(t, i, "n1")}
+		require.True(t, o.set(boot.CDROM, false))
+		i.Machine.Change(func(s *bmctest.State) { s.Down = 3 })
+		require.True(t, o.insert(), "it restarts in the middle")
+		require.True(t, o.eject())
+	}
+}
+
+func TestWrongPasswordIsTriedOnce(t *testing.T) {
+	for _, g := range []int{4, 5} {
+		i := ilotest.NewILO(t, ilotest.Config{Generation: g})
+		bmcs := newBMCs(t)
+		tk := onILO(t, i, "n1")
+		tk.Node.DriverInfo["ilo_password"] = "wrong"
+		for range 20 {
+			_, err := bmcs.Power().PowerState(t.Context(), tk)
+			require.Equal(t, bmc.Authentication, bmc.ClassOf(err))
+		}
+		require.Equal(t, 1, i.Refused())
+		_, err := bmcs.Power().PowerState(t.Context(), onILO(t, i, "n1"))
+		require.NoError(t, err)
+	}
+}
+
+// TestManyOperations has 500 operations on one iLO at once: some are canceled,
+// some panic, and the password changes in the middle.
+func TestManyOperations(t *testing.T) {
+	for _, g := range []int{4, 5} {
+		i := ilotest.NewILO(t, ilotest.Config{Generation: g})
+		bmcs := newBMCs(t)
+		var mu sync.Mutex
+		password := bmctest.Password
+		var wg sync.WaitGroup
+		for k := range 500 {
+			wg.Go(func() {
+				mu.Lock()
+				if k == 250 {
+					password = "changed-canary"
+					i.Machine.SetPassword(bmctest.User, password)
+				}
+				now := password
+				mu.Unlock()
+				tk := onILO(t, i, "n1")
+				tk.Node.DriverInfo["ilo_password"] = now
+				ctx := t.Context()
+				if k%10 < 3 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, time.Duration(rand.Int64N(int64(20*time.Millisecond))))
+					defer cancel()
+				}
+				err := task.Guard("test", tk.Node, func() error {
+					if k%10 == 9 {
+						defer panic("driver")
+					}
+					if k%2 == 0 {
+						_, err := bmcs.Power().PowerState(ctx, tk)
+						return err
+					}
+					return bmcs.Drives().Eject(ctx, tk, boot.CDROM, func(string) bool { return true })
+				})
+				if err != nil && strings.Contains(err.Error(), "canary") {
+					t.Error("a password in an error")
+				}
+			})
+		}
+		wg.Wait()
+		bmcs.Close()
+		require.LessOrEqual(t, i.Refused(), 3, "the account is not locked")
+		if i.Redfish != nil {
+			open, most := i.Redfish.Sessions()
+			require.Zero(t, open)
+			require.LessOrEqual(t, most, 2)
+		}
+		_, err := bmcs.Power().PowerState(t.Context(), onILO(t, i, "n1"))
+		require.Error(t, err, "closed")
+	}
+}
+
+// found returns the addresses of the ports that inspection added.
+func found(tk *task.Task) []string {
+	var all []string
+	for _, p := range tk.Ports {
+		if strings.HasPrefix(p.Address, "52:54:00:00:00:") {
+			all = append(all, p.Address)
+		}
+	}
+	return all
+}
+
+func TestInspectAndSensors(t *testing.T) {
+	i := ilotest.NewILO(t, ilotest.Config{})
+	bmcs, tk := newBMCs(t), onILO(t, i, "n1")
+	state, err := bmcs.Inspect().InspectHardware(t.Context(), tk)
+	require.NoError(t, err)
+	require.Equal(t, task.Manageable, state)
+	require.Equal(t, 48*1024, tk.Node.Properties["memory_mb"])
+	require.Equal(t, 16, tk.Node.Properties["cpus"])
+	require.Equal(t, []string{"52:54:00:00:00:11"}, found(tk), "and not the iLO's own")
+	require.NoError(t, bmcs.Inspect().AbortInspection(t.Context(), tk))
+	sensors, err := bmcs.Management().Sensors(t.Context(), tk)
+	require.NoError(t, err)
+	require.Equal(t, []driver.Sensor{
+		{Name: "01-Inlet Ambient", Kind: "temperature", Value: 21, Unit: "Celsius", State: "ok"},
+		{Name: "Fan 1", Kind: "fan", Value: 12, Unit: "Percentage", State: "ok"},
+		{Name: "Power Supply 1", Kind: "state", State: "ok"},
+	}, sensors)
+}
+
+func TestWhatRIBCLCannot(t *testing.T) {
+	i4, i5 := ilotest.NewILO(t, ilotest.Config{}), ilotest.NewILO(t, ilotest.Config{Generation: 5})
+	m, ctx := newBMCs(t).Management(), t.Context()
+	old, young := onILO(t, i4, "n1"), onILO(t, i5, "n2")
+	require.ErrorIs(t, m.SendNMI(ctx, old), task.ErrUnsupported)
+	require.ErrorIs(t, m.SetSecureBoot(ctx, old, true), task.ErrUnsupported)
+	_, err := m.SecureBoot(ctx, old)
+	require.ErrorIs(t, err, task.ErrUnsupported)
+	require.NoError(t, m.SendNMI(ctx, young))
+	require.NoError(t, m.SetSecureBoot(ctx, young, true))
+	on, err := m.SecureBoot(ctx, young)
+	require.NoError(t, err)
+	require.True(t, on)
+}
+
+func TestResetStep(t *testing.T) {
+	for _, g := range []int{4, 6} {
+		i := ilotest.NewILO(t, ilotest.Config{Generation: g})
+		m, tk := newBMCs(t).Management(), onILO(t, i, "n1")
+		steps, err := m.Steps(t.Context(), tk, deploy.CleanSteps)
+		require.NoError(t, err)
+		require.Len(t, steps, 1)
+		state, err := m.ExecuteStep(t.Context(), tk, deploy.CleanSteps, steps[0])
+		require.NoError(t, err)
+		require.Empty(t, state)
+		require.Equal(t, 1, i.Machine.State().Resets)
+		_, err = m.ExecuteStep(t.Context(), tk, deploy.CleanSteps, deploy.Step{Interface: "management", Name: "other"})
+		require.ErrorIs(t, err, task.ErrUnsupported)
+		none, err := m.Steps(t.Context(), tk, deploy.DeploySteps)
+		require.NoError(t, err)
+		require.Empty(t, none)
+	}
+}
+
+func TestBootIntoISO(t *testing.T) {
+	i := ilotest.NewILO(t, ilotest.Config{})
+	bmcs, tk := newBMCs(t), onILO(t, i, "n1")
+	tk.Driver = &driver.Driver{Power: bmcs.Power(), Management: bmcs.Management(), Vendor: bmcs.Vendor()}
+	var booted string
+	i.Machine.OnPower = func(on bool) {
+		if on {
+			booted = string(i.Machine.State().Once) + " " + i.Machine.Media()["cd"]
+		}
+	}
+	call := driver.VendorCall{Method: "boot_into_iso", Verb: "POST", Args: task.Info{"boot_iso_href": "http://192.0.2.1/tools.iso"}}
+	_, err := driver.CallVendor(t.Context(), tk, call)
+	require.ErrorIs(t, err, task.ErrInvalidState)
+	tk.Node.ProvisionState = task.Manageable
+	_, err = driver.CallVendor(t.Context(), tk, driver.VendorCall{Method: "boot_into_iso", Verb: "POST"})
+	require.ErrorIs(t, err, task.ErrMissingParameter)
+	_, err = driver.CallVendor(t.Context(), tk, call)
+	require.NoError(t, err)
+	require.Equal(t, "cdrom http://192.0.2.1/tools.iso", booted)
+}
+
+func TestPasswordsAppearNowhere(t *testing.T) {
+	var log bytes.Buffer
+	for _, g := range []int{4, 5} {
+		i := ilotest.NewILO(t, ilotest.Config{Generation: g, Quirks: []ilotest.Quirk{ilotest.EchoesPassword}})
+		i.Machine.Change(func(s *bmctest.State) { s.Unlicensed = true })
+		bmcs, tk := newBMCs(t), onILO(t, i, "n1")
+		tk.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		err := bmcs.Drives().Insert(t.Context(), tk, boot.CDROM, image)
+		require.Equal(t, bmc.Licence, bmc.ClassOf(err))
+		dump := fmt.Sprintf("%v %+v %#v %s %+v %+v", err, err, err, &log, tk.Node.DriverInternalInfo, tk.Node.DriverInfo.Redacted())
+		require.NotContains(t, dump, bmctest.Password)
+	}
+	require.True(t, newBMCs(t).Power().Properties()["driver_info.ilo_password"].Secret)
+}
