@@ -23,6 +23,7 @@ type parameters struct {
 	User        string      `instance_info:"image_server_user" help:"user name that the image's server asks for (HTTP basic authentication)"`
 	Password    task.Secret `instance_info:"image_server_password" help:"password for image_server_user"`
 	ConfigDrive any         `instance_info:"configdrive" help:"config drive: base64 of a gzipped ISO 9660 image, its URL, or an object with meta_data, user_data, network_data and vendor_data to build one of"`
+	Steps       any         `instance_info:"deploy_steps" help:"deploy steps to run beside those that run anyway, or with other priorities: a list of objects with interface, step, priority and args; priority 0 leaves one out"`
 
 	partitions
 }
@@ -57,6 +58,9 @@ func (d *Deploy) Validate(ctx context.Context, t *task.Task) error {
 	}
 	if _, err := d.checksum(p); err != nil {
 		errs = append(errs, refuse(checksumField(p), err, "set image_os_hash_algo to sha256 and image_os_hash_value to the image's checksum"))
+	}
+	if _, err := askedSteps(op, n); err != nil {
+		errs = append(errs, err)
 	}
 	if err := checkConfigDrive(p.ConfigDrive); err != nil {
 		errs = append(errs, refuse("configdrive", err, "give base64 of a gzipped ISO 9660 image, its http or https URL, or an object with meta_data, user_data, network_data and vendor_data"))

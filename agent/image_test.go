@@ -71,6 +71,8 @@ func TestValidate(t *testing.T) {
 		"config drive of a list":    {nil, task.Info{"configdrive": []any{"hunter2"}}, []string{"configdrive: invalid: the config drive is malformed"}},
 		"partition image":           {nil, task.Info{"image_type": "partition", "root_gb": 10, "swap_mb": "512", "ephemeral_gb": 5, "capabilities": "disk_label:msdos"}, nil},
 		"partitions, all wrong":     {nil, task.Info{"image_type": "partition", "root_gb": -1, "swap_mb": "much", "image_container_format": "compressed", "capabilities": "disk_label:vinyl", "preserve_ephemeral": "true"}, []string{"swap_mb: invalid", "root_gb: invalid", "image_container_format: not supported", "capabilities: invalid: disk_label", "preserve_ephemeral: invalid: no deploy before"}},
+		"steps":                     {nil, task.Info{"deploy_steps": []any{map[string]any{"interface": "deploy", "step": "tune", "priority": 70}}}, nil},
+		"steps that are none":       {nil, task.Info{"deploy_steps": []any{"hunter2"}}, []string{"deploy_steps: invalid"}},
 		"swap on a whole disk":      {nil, task.Info{"swap_mb": 512}, []string{"image_type: invalid"}},
 		"size of a whole disk":      {nil, task.Info{"root_gb": 10}, nil},
 		"kernel":                    {nil, task.Info{"kernel": "http://x/k", "ramdisk": "http://x/r"}, []string{"root_gb: missing"}},

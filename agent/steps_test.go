@@ -335,3 +335,19 @@ func TestCleanStepsNotAnswered(t *testing.T) {
 		require.ErrorContains(t, err, "get_clean_steps")
 	})
 }
+
+// TestCommandsAreBounded has a ramdisk that takes each request and says nothing.
+func TestCommandsAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t).up(task.Deploying)
+		s.ramdisk.before = func(_ http.ResponseWriter, r *http.Request) bool {
+			<-r.Context().Done()
+			panic(http.ErrAbortHandler)
+		}
+		began := time.Now()
+		_, err := executes("write_image")(t.Context(), s)
+		require.ErrorIs(t, err, agent.ErrUnreachable)
+		require.Equal(t, 90*time.Second, time.Since(began))
+	})
+}

@@ -63,8 +63,8 @@ func TestQEMU(t *testing.T) {
 		"compat=1.1,compression_type=zstd", "compat=1.1,extended_l2=on", "compat=1.1,extended_l2=on,cluster_size=16k", "compat=1.1,extended_l2=on,cluster_size=2M",
 		"compat=0.10,cluster_size=512", "compat=1.1,cluster_size=512", "compat=1.1,cluster_size=4k", "compat=1.1,cluster_size=2M", "compat=1.1,cluster_size=2M,compression_type=zstd", "compat=1.1,cluster_size=512,compression_type=zstd",
 	} {
-		for _, how := range [][]string{nil, {"-c"}, {"-W", "-m", "16"}, {"-c", "-W", "-m", "16"}, {"-S", "0"}} {
-			if strings.Contains(options, "preallocation") && how != nil {
+		for _, how := range [][]string{nil, {"-c"}, {"-c", "-W", "-m", "16"}, {"-S", "0"}} {
+			if strings.Contains(options, "preallocation") && how != nil || strings.Contains(options, "cluster_size=512") && len(how) > 1 {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s %v", options, how), func(t *testing.T) {

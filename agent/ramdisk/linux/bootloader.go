@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ferrule/ferrule/agent/ramdisk"
-	deploydisk "github.com/ferrule/ferrule/deploy/disk"
+	"github.com/ferrule/ferrule/deploy/disk"
 )
 
 var _ ramdisk.BootLoaderInstaller = Host{}
@@ -55,11 +55,11 @@ func findPartitions(d ramdisk.Disk, b ramdisk.BootLoader) (grub, error) {
 	if err != nil {
 		return g, err
 	}
-	whole := &deploydisk.Disk{Device: d, Size: size}
+	whole := &disk.Disk{Device: d, Size: size}
 	if s, ok := d.(ramdisk.BlockSizer); ok {
 		whole.BlockSize = s.BlockSize()
 	}
-	t, err := deploydisk.Read(whole)
+	t, err := disk.Read(whole)
 	if err != nil {
 		return g, err
 	}
@@ -67,12 +67,12 @@ func findPartitions(d ramdisk.Disk, b ramdisk.BootLoader) (grub, error) {
 		if p.Start+p.Size > size {
 			continue
 		}
-		id, _, _ := deploydisk.Identify(whole.Section(p.Start, p.Size))
+		id, _, _ := disk.Identify(whole.Section(p.Start, p.Size))
 		at := partitionPath(b.Disk, p.Number)
 		switch {
 		case id != "" && id == b.RootUUID:
 			g.root = at
-		case id != "" && id == b.ESPUUID && b.BootMode == string(deploydisk.UEFI):
+		case id != "" && id == b.ESPUUID && b.BootMode == string(disk.UEFI):
 			g.esp = at
 		case p.UUID == b.PRePUUID:
 			g.prep = at
@@ -81,7 +81,7 @@ func findPartitions(d ramdisk.Disk, b ramdisk.BootLoader) (grub, error) {
 	switch {
 	case g.root == "":
 		return g, errors.New("no partition has the root_uuid given")
-	case g.esp == "" && b.BootMode == string(deploydisk.UEFI):
+	case g.esp == "" && b.BootMode == string(disk.UEFI):
 		return g, errors.New("no partition has the efi_system_part_uuid given")
 	}
 	return g, nil
@@ -98,11 +98,11 @@ func sizeOf(d ramdisk.Disk) (int64, error) {
 }
 
 // partitionPath is the device of a disk's partition: a p stands between numbers.
-func partitionPath(disk string, number int) string {
-	if last := disk[len(disk)-1]; '0' <= last && last <= '9' {
-		disk += "p"
+func partitionPath(name string, number int) string {
+	if last := name[len(name)-1]; '0' <= last && last <= '9' {
+		name += "p"
 	}
-	return disk + strconv.Itoa(number)
+	return name + strconv.Itoa(number)
 }
 
 // A root is a file system in which programs run, with what is mounted in it. Its
