@@ -69,6 +69,7 @@ func (h *Handler) beat(w http.ResponseWriter, r *http.Request, n *task.Node) err
 	}
 	call := deploy.Heartbeat{
 		CallbackURL: b.CallbackURL, AgentVersion: b.AgentVersion, VerifyCA: b.VerifyCA, Status: b.Status, StatusMessage: b.StatusMessage,
+		Session: sessionID(string(b.Token)),
 	}
 	if why := moved(n, call); why != "" {
 		return &refusal{http.StatusBadRequest, why}

@@ -51,14 +51,17 @@ func TestHeartbeat(t *testing.T) {
 		w := s.beat(n.UUID, beatBody(t, nil))
 		require.Equal(t, http.StatusAccepted, w.Code, "%s", w.Body)
 		require.Empty(t, w.Body.String())
-		require.Equal(t, []deploy.Heartbeat{{CallbackURL: callback, AgentVersion: "9.14.1"}}, s.beats)
+		session := s.beats[0].Session
+		require.NotEmpty(t, session)
+		require.NotContains(t, n.DriverInternalInfo.Text("agent_secret_token"), session)
+		require.Equal(t, []deploy.Heartbeat{{CallbackURL: callback, AgentVersion: "9.14.1", Session: session}}, s.beats)
 		require.Equal(t, task.Evidence{Node: n.UUID, Stage: agent.StageHeartbeat, Detail: "9.14.1 at " + callback}, s.lastEvidence())
 		require.Empty(t, s.node(n.UUID).DriverInternalInfo["agent_url"], "the handler records nothing")
 
 		w = s.beat(n.UUID, beatBody(t, map[string]any{
 			"callback_url": "https://[2001:db8::1]:9999/agent", "agent_verify_ca": certificate, "agent_version": nil, "agent_status": "start", "agent_status_message": "hello"}))
 		require.Equal(t, http.StatusAccepted, w.Code, "%s", w.Body)
-		require.Equal(t, deploy.Heartbeat{CallbackURL: "https://[2001:db8::1]:9999/agent", VerifyCA: certificate, Status: "start", StatusMessage: "hello"}, s.beats[1])
+		require.Equal(t, deploy.Heartbeat{CallbackURL: "https://[2001:db8::1]:9999/agent", VerifyCA: certificate, Status: "start", StatusMessage: "hello", Session: session}, s.beats[1])
 	}
 }
 

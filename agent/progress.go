@@ -22,6 +22,9 @@ func (d *Deploy) Heartbeat(ctx context.Context, t *task.Task, h deploy.Heartbeat
 		return "", err
 	}
 	n := t.Node
+	if late(n, h) {
+		return n.ProvisionState, nil
+	}
 	if why := moved(n, h); why != "" { // it came before the one of another was recorded
 		t.Observe(task.Evidence{Stage: StageHeartbeat, Failed: true, Detail: "refused: " + why})
 		return n.ProvisionState, nil

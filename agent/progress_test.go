@@ -47,6 +47,20 @@ func TestHeartbeatRecords(t *testing.T) {
 	}
 }
 
+// TestLateHeartbeat has one that waited until the next boot.
+func TestLateHeartbeat(t *testing.T) {
+	t.Parallel()
+	for _, state := range []task.State{task.DeployWait, task.CleanWait} {
+		s := newSite(t)
+		s.Node.ProvisionState = state
+		got, err := s.deploy.Heartbeat(t.Context(), s.Task, deploy.Heartbeat{CallbackURL: callback, AgentVersion: "9.14.1", Session: "of the boot before"})
+		require.NoError(t, err)
+		require.Equal(t, state, got)
+		require.Empty(t, s.session().Text("agent_url"), "the boot that runs has another address")
+		require.Empty(t, s.ramdisk.requests)
+	}
+}
+
 func TestHeartbeatOfBootedRamdisk(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

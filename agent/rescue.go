@@ -83,6 +83,9 @@ func (r *Rescue) FinishRescue(ctx context.Context, t *task.Task, h deploy.Heartb
 		return "", err
 	}
 	n := t.Node
+	if late(n, h) {
+		return n.ProvisionState, nil
+	}
 	if why := moved(n, h); why != "" {
 		t.Observe(task.Evidence{Stage: StageHeartbeat, Failed: true, Detail: "refused: " + why})
 		return task.RescueWait, nil

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"path"
 	"strings"
 
@@ -40,6 +42,18 @@ func sessionOf(op string, n *task.Node) (Session, error) {
 			Remedy: "wait for the ramdisk to call"}
 	}
 	return s, nil
+}
+
+// sessionID tells the session with that token from others.
+func sessionID(token string) string {
+	sum := sha256.Sum256([]byte("session " + token))
+	return hex.EncodeToString(sum[:8])
+}
+
+// late reports whether a heartbeat is of a boot that is over: it was the boot's
+// when it came, and had to wait.
+func late(n *task.Node, h deploy.Heartbeat) bool {
+	return h.Session != "" && h.Session != sessionID(n.DriverInternalInfo.Text(keyToken))
 }
 
 // moved says what a heartbeat tells otherwise than an earlier one of the same

@@ -88,6 +88,10 @@ type Heartbeat struct {
 	VerifyCA      string // PEM certificate that the callback URL presents; may be empty
 	Status        string // of ramdisks that drive themselves: start, end or error; usually empty
 	StatusMessage string
+
+	// Session tells the boots of a node's ramdisks apart, for whoever is given a
+	// heartbeat when the boot that it is of is over. Empty: unknown.
+	Session string
 }
 
 // A Heartbeater is a deploy interface whose ramdisk calls back.
