@@ -67,8 +67,9 @@ func (q *request) run() error {
 		return q.fail(scsi.NoSuchUnit)
 	}
 	switch q.cdb[0] {
-	case scsi.TestUnitReady, scsi.StartStop, scsi.Verify10, scsi.Verify16:
-		return q.quick()
+	case scsi.TestUnitReady, scsi.StartStop:
+		q.s.respond(&q.h, result{})
+		return nil
 	case scsi.Inquiry:
 		return q.reply(q.inquiry())
 	case scsi.RequestSense:
@@ -102,23 +103,12 @@ func (q *request) fail(err error) error {
 	return nil
 }
 
-// quick is a command that does nothing but look at its range.
-func (q *request) quick() error {
-	if op := q.cdb[0]; op == scsi.Verify10 || op == scsi.Verify16 {
-		if _, _, err := q.span(); err != nil {
-			return q.fail(err)
-		}
-		if q.cdb[1]&0x06 != 0 {
-			return q.fail(scsi.InvalidField)
-		}
-	}
-	q.s.respond(&q.h, result{})
-	return nil
-}
-
 // span is the range of a command in bytes.
 func (q *request) span() (off, n int64, err error) {
 	lba, count := q.cdb.Blocks()
+	if q.cdb[1]>>5 != 0 {
+		return 0, 0, scsi.InvalidField // protection information
+	}
 	if all := q.disk.blocks(); lba > all || uint64(count) > all-lba {
 		return 0, 0, scsi.OutOfRange
 	}
@@ -208,8 +198,11 @@ const readAhead = 256 << 10
 
 func (q *request) read() error {
 	off, n, err := q.span()
-	if err != nil || q.h.Flags()&pdu.Read == 0 && n > 0 {
-		return q.fail(cmpErr(err, scsi.InvalidField))
+	if err == nil && q.h.Flags()&pdu.Write != 0 {
+		err = scsi.InvalidField
+	}
+	if err != nil {
+		return q.fail(err)
 	}
 	res := result{moved: int(min(n, int64(q.h.TransferLen()))), whole: int(n)}
 	if res.moved == 0 {
@@ -241,13 +234,6 @@ func (q *request) read() error {
 		}
 	}
 	return nil
-}
-
-func cmpErr(err, other error) error {
-	if err != nil {
-		return err
-	}
-	return other
 }
 
 // forceUnit is the bit of a write that is on the medium before it is answered.
@@ -324,7 +310,8 @@ func (q *request) writeSame() error {
 	}
 	zero, canZero := q.disk.Store.(zeroer)
 	unmap := q.cdb[1]&scsi.UnmapFlag != 0
-	if err == nil && (q.cdb[1]&0xf7 != 0 || unmap && !canZero || n > maxWriteSame) {
+	unmap10 := unmap && q.cdb[0] == scsi.WriteSame10 // not offered
+	if err == nil && (unmap10 || q.cdb[1]&0xf7 != 0 || unmap && !canZero || n > maxWriteSame) {
 		err = scsi.InvalidField // protection, ANCHOR, NDOB
 	}
 	if err != nil {
