@@ -140,6 +140,22 @@ func (s *session) flush() error {
 	return s.b.Flush(s.conn)
 }
 
+// logoutTime is how many seconds an initiator has that is asked to log out.
+const logoutTime = 30
+
+// askForLogout sends the asynchronous message that has an initiator log out.
+func (s *session) askForLogout() {
+	h := pdu.New(pdu.Async, pdu.Final, pdu.None)
+	h.SetTTT(pdu.None)
+	h[36], h[43] = 1, logoutTime
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sendLocked(&h, nil, true)
+	if s.b.Flush(s.conn) != nil {
+		s.conn.Close() // which the reader sees
+	}
+}
+
 // nopOut answers a ping.
 func (s *session) nopOut(h *pdu.Header) error {
 	data, err := s.r.Data()
