@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"syscall"
 	"testing"
@@ -269,7 +270,8 @@ func TestClose(t *testing.T) {
 	require.NoError(t, d.Close())
 	require.NoError(t, d.Close())
 	_, err := d.WriteAt(make([]byte, 512), 0)
-	require.ErrorContains(t, err, "closed")
+	require.ErrorContains(t, err, "the disk is closed")
+	require.ErrorIs(t, err, net.ErrClosed)
 	require.Empty(t, s.Target.Sessions())
 }
 

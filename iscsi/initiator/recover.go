@@ -194,7 +194,7 @@ func (l *link) relogin() (*session, error) {
 	if err := old.leftFor(); err != nil {
 		l.cfg.Logger.Warn("iSCSI connection lost", "portal", l.cfg.Portal, "target", l.cfg.Target, "err", err)
 	}
-	old.close(errClosed)
+	old.letGo(l.stopped)
 	last := old.reason()
 	for n := 0; ; n++ {
 		left := l.cfg.RecoveryTime - time.Since(broken)
@@ -224,6 +224,19 @@ func (l *link) relogin() (*session, error) {
 			return nil, errClosed
 		}
 	}
+}
+
+// letGo ends a session in whose place there will be another. One that is being
+// left may finish what it is at.
+func (s *session) letGo(ctx context.Context) {
+	timer := time.NewTimer(logoutTime)
+	defer timer.Stop()
+	select {
+	case <-s.ended:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	s.close(errLeaving)
 }
 
 func (s *session) reason() error {

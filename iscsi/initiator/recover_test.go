@@ -255,3 +255,62 @@ func TestCloseEndsCalls(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+func TestTargetAsksForALogout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, l := range []target.Limits{{}, asked} {
+			s := iscsitest.New(t, iscsitest.Options{Pipe: true, Limits: l})
+			var dials atomic.Int32
+			c := piped(s)
+			c.Dial = func(ctx context.Context, n, a string) (net.Conn, error) { dials.Add(1); return s.Dial(ctx, n, a) }
+			d := open(t, c)
+			s.Target.RequestLogout() // while nothing is under way
+			synctest.Wait()
+			require.Empty(t, s.Target.Sessions())
+			want := random(16 << 20)
+			var n atomic.Int32
+			s.Disk.Fail(func(iscsitest.Op, int64, int64) error {
+				if n.Add(1) == 8 {
+					go s.Target.RequestLogout() // in the middle of a write
+				}
+				return nil
+			})
+			_, err := d.WriteAt(want, 0)
+			require.NoError(t, err)
+			requireContent(t, s.Disk, 0, want)
+			synctest.Wait()
+			_, err = d.ReadAt(want[:512], 0)
+			require.NoError(t, err)
+			require.EqualValues(t, 3, dials.Load())
+			require.NoError(t, d.Close())
+		}
+	})
+}
+
+func TestTargetThatIsGoneAndBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := iscsitest.New(t, iscsitest.Options{Pipe: true})
+		c := piped(s)
+		var gone atomic.Bool
+		c.Dial = func(ctx context.Context, n, a string) (net.Conn, error) {
+			if gone.Load() {
+				return nil, errors.New("connection refused")
+			}
+			return s.Dial(ctx, n, a)
+		}
+		d := open(t, c)
+		gone.Store(true)
+		s.Wire.Cut()
+		time.AfterFunc(30*time.Second, func() { gone.Store(false) })
+		want := random(3 << 20)
+		_, err := d.WriteAt(want, 0)
+		require.NoError(t, err)
+		requireContent(t, s.Disk, 0, want)
+
+		gone.Store(true)
+		s.Wire.Cut()
+		_, err = d.WriteAt(want, 0)
+		require.ErrorIs(t, err, initiator.ErrLost)
+		require.ErrorContains(t, err, "refused", "the last reason is given")
+	})
+}

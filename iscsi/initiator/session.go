@@ -3,7 +3,6 @@ package initiator
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -15,9 +14,14 @@ import (
 var (
 	errLeaving = errors.New("the target asked for a logout")
 	errSilent  = errors.New("the target does not answer")
-	errClosed  = fmt.Errorf("the disk is %w", net.ErrClosed)
+	errClosed  = error(closedError{})
 	errTimeout = errors.New("the target did not answer a command in time")
 )
+
+type closedError struct{}
+
+func (closedError) Error() string        { return "the disk is closed" }
+func (closedError) Is(target error) bool { return target == net.ErrClosed }
 
 // abortTime is how long the target may take to abort a command.
 const abortTime = 5 * time.Second

@@ -1,7 +1,6 @@
 package target
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -67,8 +66,9 @@ func (q *request) run() error {
 		return q.fail(scsi.NoSuchUnit)
 	}
 	switch q.cdb[0] {
-	case scsi.TestUnitReady, scsi.StartStop, scsi.Verify10, scsi.Verify16:
-		return q.quick()
+	case scsi.TestUnitReady, scsi.StartStop:
+		q.s.respond(&q.h, result{})
+		return nil
 	case scsi.Inquiry:
 		return q.reply(q.inquiry())
 	case scsi.RequestSense:
@@ -102,23 +102,12 @@ func (q *request) fail(err error) error {
 	return nil
 }
 
-// quick is a command that does nothing but look at its range.
-func (q *request) quick() error {
-	if op := q.cdb[0]; op == scsi.Verify10 || op == scsi.Verify16 {
-		if _, _, err := q.span(); err != nil {
-			return q.fail(err)
-		}
-		if q.cdb[1]&0x06 != 0 {
-			return q.fail(scsi.InvalidField)
-		}
-	}
-	q.s.respond(&q.h, result{})
-	return nil
-}
-
 // span is the range of a command in bytes.
 func (q *request) span() (off, n int64, err error) {
 	lba, count := q.cdb.Blocks()
+	if q.cdb[1]>>5 != 0 {
+		return 0, 0, scsi.InvalidField // protection information
+	}
 	if all := q.disk.blocks(); lba > all || uint64(count) > all-lba {
 		return 0, 0, scsi.OutOfRange
 	}
@@ -208,8 +197,11 @@ const readAhead = 256 << 10
 
 func (q *request) read() error {
 	off, n, err := q.span()
-	if err != nil || q.h.Flags()&pdu.Read == 0 && n > 0 {
-		return q.fail(cmpErr(err, scsi.InvalidField))
+	if err == nil && q.h.Flags()&pdu.Write != 0 {
+		err = scsi.InvalidField
+	}
+	if err != nil {
+		return q.fail(err)
 	}
 	res := result{moved: int(min(n, int64(q.h.TransferLen()))), whole: int(n)}
 	if res.moved == 0 {
@@ -241,13 +233,6 @@ func (q *request) read() error {
 		}
 	}
 	return nil
-}
-
-func cmpErr(err, other error) error {
-	if err != nil {
-		return err
-	}
-	return other
 }
 
 // forceUnit is the bit of a write that is on the medium before it is answered.
@@ -298,92 +283,4 @@ func (q *request) sync() error {
 	}
 	q.s.inBackground(q.h, store.Sync)
 	return nil
-}
-
-// collect takes the parameters of a command and has run work with them in the
-// background.
-func (q *request) collect(n int, run func(params []byte) error) error {
-	if int(q.h.TransferLen()) != n || q.h.Flags()&pdu.Write == 0 {
-		return q.fail(scsi.InvalidField)
-	}
-	params := make([]byte, n)
-	w := &write{h: q.h, want: n}
-	w.sink = func(at int, p []byte) error { copy(params[at:], p); return nil }
-	w.done = func(s *session, h *pdu.Header) { s.inBackground(*h, func() error { return run(params) }) }
-	return q.s.begin(w, q.data)
-}
-
-func (q *request) writeSame() error {
-	off, n, err := q.mayWrite()
-	bs := q.disk.blockSize()
-	if n == 0 && err == nil {
-		n = q.disk.Size/bs*bs - off // SBC-3, 5.43: to the end
-		if q.disk.blocks() > maxWriteSame/uint64(bs) {
-			err = scsi.InvalidField
-		}
-	}
-	zero, canZero := q.disk.Store.(zeroer)
-	unmap := q.cdb[1]&scsi.UnmapFlag != 0
-	if err == nil && (q.cdb[1]&0xf7 != 0 || unmap && !canZero || n > maxWriteSame) {
-		err = scsi.InvalidField // protection, ANCHOR, NDOB
-	}
-	if err != nil {
-		return q.fail(err)
-	}
-	store := q.disk.Store
-	return q.collect(int(bs), func(block []byte) error {
-		if canZero && len(bytes.Trim(block, "\x00")) == 0 {
-			return zero.Zero(off, n)
-		}
-		p := bytes.Repeat(block, int(min(n, 1<<20)/bs))
-		for n > 0 {
-			part := p[:min(n, int64(len(p)))]
-			if _, err := store.WriteAt(part, off); err != nil {
-				return err
-			}
-			off, n = off+int64(len(part)), n-int64(len(part))
-		}
-		return nil
-	})
-}
-
-const (
-	maxWriteSame    = 1 << 30 // bytes
-	maxUnmapExtents = 256
-)
-
-func (q *request) unmap() error {
-	zero, ok := q.disk.Store.(zeroer)
-	switch {
-	case !ok:
-		return q.fail(scsi.InvalidOpcode)
-	case q.disk.ReadOnly:
-		return q.fail(scsi.WriteProtected)
-	}
-	n := int(binary.BigEndian.Uint16(q.cdb[7:]))
-	if n == 0 {
-		q.s.respond(&q.h, result{})
-		return nil
-	}
-	disk := q.disk
-	return q.collect(n, func(params []byte) error {
-		all, ok := scsi.ParseUnmapParams(params)
-		if !ok || len(all) > maxUnmapExtents {
-			return scsi.InvalidParam
-		}
-		for _, e := range all {
-			if e.LBA > disk.blocks() || uint64(e.N) > disk.blocks()-e.LBA {
-				return scsi.OutOfRange
-			}
-		}
-		for _, e := range all {
-			if e.N == 0 {
-				continue
-			}
-			if err := zero.Zero(int64(e.LBA)*disk.blockSize(), int64(e.N)*disk.blockSize()); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }

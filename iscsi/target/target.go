@@ -101,6 +101,17 @@ func (t *Target) Sessions() []Session {
 	return all
 }
 
+// RequestLogout asks all initiators to finish what they are at and log out. They
+// may log in again.
+func (t *Target) RequestLogout() {
+	t.mu.Lock()
+	all := slices.Collect(maps.Values(t.sessions))
+	t.mu.Unlock()
+	for _, s := range all {
+		s.askForLogout()
+	}
+}
+
 const maxConns = 64
 
 // ListenAndServe is [Target.Serve] on a TCP address such as ":3260".

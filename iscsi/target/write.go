@@ -12,8 +12,9 @@ type write struct {
 	done func(s *session, h *pdu.Header) // answers when all has come
 	err  error                           // what went wrong; the rest is dropped then
 
-	unasked  bool // data without a request goes on
-	next     int  // of that data, and then the end of what was asked for
+	unasked  bool   // data without a request goes on
+	dataSN   uint32 // of that data
+	next     int    // of that data, and then the end of what was asked for
 	asked    []r2t
 	requests uint32
 }
@@ -97,10 +98,11 @@ func (s *session) dataOut(h *pdu.Header) error {
 	}
 	off, n := int(h.Offset()), h.DataLen()
 	if h.TTT() == pdu.None {
-		if !w.unasked || off != w.next || off+n > s.unasked(w) {
+		if !w.unasked || off != w.next || h.DataSN() != w.dataSN || off+n > s.unasked(w) {
 			return protocolError("%d bytes at %d that were not asked for", n, off)
 		}
 		w.next += n
+		w.dataSN++
 		w.unasked = h.Flags()&pdu.Final == 0
 	} else if err := w.fulfil(h, off, n); err != nil {
 		return err

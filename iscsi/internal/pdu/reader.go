@@ -21,7 +21,7 @@ var (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // lookahead is how much is read at once where more than is needed has come.
-const lookahead = 64 << 10
+const lookahead = 256 << 10
 
 // A Reader takes PDUs from a connection. Its fields may change between PDUs,
 // MaxData up to what NewReader was given.

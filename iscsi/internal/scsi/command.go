@@ -4,30 +4,27 @@ import "encoding/binary"
 
 // Operation codes.
 const (
-	TestUnitReady    = 0x00
-	RequestSense     = 0x03
-	Inquiry          = 0x12
-	ModeSense6       = 0x1a
-	StartStop        = 0x1b
-	ReadCapacity10   = 0x25
-	Read10           = 0x28
-	Write10          = 0x2a
-	Verify10         = 0x2f
-	SyncCache10      = 0x35
-	WriteSame10      = 0x41
-	Unmap            = 0x42
-	ModeSense10      = 0x5a
-	Read16           = 0x88
-	Write16          = 0x8a
-	Verify16         = 0x8f
-	SyncCache16      = 0x91
-	WriteSame16      = 0x93
-	ServiceIn16      = 0x9e // with ReadCapacity16 as its service action
-	ReportLUNs       = 0xa0
-	MaintenanceIn    = 0xa3
-	ReadCapacity16   = 0x10
-	UnmapFlag        = 0x08 // in the second byte of a WRITE SAME
-	ReportedSenseLen = 252
+	TestUnitReady  = 0x00
+	RequestSense   = 0x03
+	Inquiry        = 0x12
+	ModeSense6     = 0x1a
+	StartStop      = 0x1b
+	ReadCapacity10 = 0x25
+	Read10         = 0x28
+	Write10        = 0x2a
+	SyncCache10    = 0x35
+	WriteSame10    = 0x41
+	Unmap          = 0x42
+	ModeSense10    = 0x5a
+	Read16         = 0x88
+	Write16        = 0x8a
+	SyncCache16    = 0x91
+	WriteSame16    = 0x93
+	ServiceIn16    = 0x9e // with ReadCapacity16 as its service action
+	ReportLUNs     = 0xa0
+	MaintenanceIn  = 0xa3
+	ReadCapacity16 = 0x10
+	UnmapFlag      = 0x08 // in the second byte of a WRITE SAME
 )
 
 // Status of a command.
