@@ -17,6 +17,9 @@
 //
 // # Names
 //
+// [Discs] serves what is published from memory; a [Folder] has files for a web server
+// that a site has.
+//
 // What is published for a node has a random name, which ends in .iso or .img, for
 // some BMCs want that. A node keeps its name until it is cleaned up.
 //

@@ -36,6 +36,7 @@ type System struct {
 	}
 	VirtualMedia       link
 	SecureBoot         link
+	Bios               link
 	EthernetInterfaces link
 
 	etag string
