@@ -14,12 +14,18 @@
 //
 // # Implementations
 //
-//   - package ipxe: boots machines through iPXE over HTTP
-//   - package boot/artifact: what machines fetch
+//   - packages ipxe, pxe: boot machines over the network, on package boot/netboot
+//   - packages boot/artifact, boot/tftp, boot/dhcp: what machines fetch, and the
+//     servers that they ask
 //   - package boot/imagecache: downloads kept once for all nodes
-//   - package boot/dhcp: what DHCP tells firmware
+//   - packages boot/vmedia, boot/iso: boot from virtual media that are composed
 //   - package agent: deploys with ironic-python-agent's protocol, conductor side
 //   - package agent/ramdisk: the ramdisk's side of the same protocol
+//   - packages deploy/image, deploy/disk, deploy/configdrive: what is written to a
+//     disk, and how
+//   - packages driver/ipmitool, driver/ipminative, driver/redfish, driver/snmp: power
+//     and management
+//   - package driver/console: serial consoles for programs and browsers
 //   - package driver/sim: simulated machines to try all of it on
 //
 // # Where to start

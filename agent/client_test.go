@@ -50,10 +50,10 @@ func TestClientReads(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, all)
 
-	res, err := quick().Execute(ctx, s, agent.Call{Name: "standby.sync", Params: map[string]any{"x": 1}})
+	res, err := quick().Execute(ctx, s, agent.Call{Name: "standby.power_off", Params: map[string]any{"x": 1}})
 	require.NoError(t, err)
-	require.Equal(t, &agent.Result{ID: "id-0", Name: "sync", Status: agent.Running}, res)
-	require.Equal(t, map[string]any{"x": 1.0}, f.params["standby.sync"])
+	require.Equal(t, &agent.Result{ID: "id-0", Name: "power_off", Status: agent.Running}, res)
+	require.Equal(t, map[string]any{"x": 1.0}, f.params["standby.power_off"])
 
 	f.finish(map[string]any{"command_status": "FAILED", "command_error": map[string]any{
 		"type": "ImageDownloadError", "code": 500, "message": "Error downloading image", "details": "Download of image failed"}})

@@ -35,7 +35,7 @@ func (h *hall) of(name string) *fakeRamdisk {
 		f.token = ""
 		f.reply = func(command string, _ map[string]any) map[string]any {
 			if command != "clean.get_clean_steps" {
-				return nil
+				return nil // as every ramdisk
 			}
 			return cleanAnswer(map[string]any{
 				"clean_steps":              map[string]any{"M": []any{map[string]any{"step": "erase_devices", "interface": "deploy", "priority": 10}}},

@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ferrule/ferrule/boot"
@@ -37,6 +41,27 @@ type Config struct {
 	// against a forged image.
 	AllowMD5 bool
 
+	// Insecure tells ramdisks not to verify the certificate of an APIURL that is
+	// https (ipa-insecure): whoever is between can then take a ramdisk over.
+	Insecure bool
+
+	// CleanPriorities and DeployPriorities are priorities of steps, by
+	// "interface.step", in place of those that the ramdisk lists and that this
+	// type has. 0 leaves a step out; an instance's deploy_steps go before these.
+	CleanPriorities, DeployPriorities map[string]int
+
+	// Erase is how disks are erased.
+	Erase Erase
+
+	// FastTrack leaves a ramdisk running after cleaning, and has the deploy that
+	// follows begin without a reboot if it still answers. The machine is on while
+	// the node is available.
+	FastTrack bool
+
+	// LogDir is a directory for the logs of ramdisks in which a step failed, a
+	// tar.gz file each, for the owner's eyes only. Empty collects none.
+	LogDir string
+
 	// PowerOffWait is how long a ramdisk may take to power its machine off
 	// before the BMC does it. 0 means 35 s.
 	PowerOffWait time.Duration
@@ -46,8 +71,10 @@ type Config struct {
 // boot interface beside it. One value serves every node.
 //
 // Its deploy steps are, after Deploy has booted the ramdisk: write_image (80),
-// prepare_instance_boot (60), tear_down_agent (40), boot_instance (20). Its
-// clean steps are those of the ramdisk whose interface is deploy.
+// prepare_instance_boot (60), tear_down_agent (40), boot_instance (20), and
+// between them those of the ramdisk whose interface is deploy, at the priorities
+// that the ramdisk, the configuration or the instance (instance_info.deploy_steps)
+// gives them. Its clean steps are those of the ramdisk whose interface is deploy.
 type Deploy struct {
 	cfg    Config
 	client Client
@@ -89,6 +116,22 @@ func New(c Config) (*Deploy, error) {
 	dirs, err := c.ImageDirs.Clean()
 	for _, p := range task.Problems(err) {
 		refuse("ImageDirs", p, "use absolute paths")
+	}
+	for _, p := range []struct {
+		field      string
+		priorities map[string]int
+	}{{"CleanPriorities", c.CleanPriorities}, {"DeployPriorities", c.DeployPriorities}} {
+		for _, step := range slices.Sorted(maps.Keys(p.priorities)) {
+			if role, name, ok := strings.Cut(step, "."); !ok || role == "" || name == "" || p.priorities[step] < 0 {
+				refuse(p.field, fmt.Errorf("%w: %q: %d", task.ErrInvalidParameter, step, p.priorities[step]), "write interface.step, and a priority of 0 or more")
+			}
+		}
+	}
+	if c.Erase.Iterations < 0 || c.Erase.Concurrency < 0 {
+		refuse("Erase", fmt.Errorf("%w: a negative number", task.ErrInvalidParameter), "")
+	}
+	if c.LogDir != "" && !filepath.IsAbs(c.LogDir) {
+		refuse("LogDir", fmt.Errorf("%w: %q", task.ErrInvalidParameter, c.LogDir), "use an absolute path")
 	}
 	if c.PowerOffWait < 0 {
 		refuse("PowerOffWait", fmt.Errorf("%w: %s", task.ErrInvalidParameter, c.PowerOffWait), "")
@@ -147,22 +190,47 @@ func (d *Deploy) Prepare(ctx context.Context, t *task.Task) error {
 }
 
 // params are what the ramdisk is told; the network can read them.
-func (d *Deploy) params() boot.Params { return boot.Params{"ipa-api-url": d.cfg.APIURL} }
+func (d *Deploy) params() boot.Params {
+	p := boot.Params{"ipa-api-url": d.cfg.APIURL}
+	if d.cfg.Insecure {
+		p["ipa-insecure"] = "1"
+	}
+	return p
+}
 
 // Deploy implements [deploy.DeployInterface]: it power cycles the node into the
-// ramdisk, with which a new session begins, and answers task.DeployWait.
+// ramdisk, with which a new session begins, and answers task.DeployWait. With
+// [Config].FastTrack a ramdisk that still answers goes on as it is.
 func (d *Deploy) Deploy(ctx context.Context, t *task.Task) (task.State, error) {
-	if err := d.bootRamdisk(ctx, t, "agent.Deploy"); err != nil {
+	const op = "agent.Deploy"
+	if err := t.RequireExclusive(op); err != nil {
+		return "", err
+	}
+	if d.runs(ctx, t) {
+		return task.DeployWait, nil // it calls soon, for its heartbeats were refused
+	}
+	if err := d.bootRamdisk(ctx, t, rebooting{op: op}); err != nil {
 		return "", err
 	}
 	return task.DeployWait, nil
 }
 
-func (d *Deploy) bootRamdisk(ctx context.Context, t *task.Task, op string) error {
-	if err := t.RequireExclusive(op); err != nil {
+// A rebooting says what a ramdisk is booted for.
+type rebooting struct {
+	op     string
+	inStep bool // the step that runs is complete when the ramdisk is up
+}
+
+func (d *Deploy) bootRamdisk(ctx context.Context, t *task.Task, r rebooting) error {
+	if err := t.RequireExclusive(r.op); err != nil {
 		return err
 	}
-	endSession(t.Node)
+	if r.inStep {
+		endBoot(t.Node)
+		t.Node.SetInternal(keyRebooting, true)
+	} else {
+		endSession(t.Node)
+	}
 	// The new boot may look itself up before the caller has saved the node.
 	if err := t.Save(ctx); err != nil {
 		return err
@@ -179,6 +247,8 @@ func (d *Deploy) TearDown(ctx context.Context, t *task.Task) (task.State, error)
 		return "", err
 	}
 	endSession(t.Node)
+	t.Node.SetInternal(rootKey, nil)
+	t.Node.SetInternal(layoutKey, nil)
 	return task.Deleted, nil
 }
 
@@ -203,19 +273,28 @@ func (d *Deploy) PrepareCleaning(ctx context.Context, t *task.Task) (task.State,
 	if err := t.RequireExclusive(op); err != nil {
 		return "", err
 	}
+	d.cfg.Erase.tell(t.Node)
 	if err := driver.Of(t).Boot.PrepareRamdisk(ctx, t, d.params()); err != nil {
 		return "", err
 	}
-	if err := d.bootRamdisk(ctx, t, op); err != nil {
+	if d.runs(ctx, t) {
+		return "", nil
+	}
+	if err := d.bootRamdisk(ctx, t, rebooting{op: op}); err != nil {
 		return "", err
 	}
 	return task.CleanWait, nil
 }
 
-// TearDownCleaning implements [deploy.Cleaner].
+// TearDownCleaning implements [deploy.Cleaner]. With [Config].FastTrack it leaves
+// the ramdisk of a cleaning that went well running.
 func (d *Deploy) TearDownCleaning(ctx context.Context, t *task.Task) error {
 	if err := t.RequireExclusive("agent.TearDownCleaning"); err != nil {
 		return err
+	}
+	if len(t.Node.CleanStep) == 0 && d.runs(ctx, t) { // a step that failed is still there
+		t.Node.SetInternal(keyCommand, nil)
+		return driver.Of(t).Boot.CleanUpRamdisk(ctx, t)
 	}
 	// The boot files go even where the machine cannot be switched off.
 	err := task.Join(driver.SetPower(ctx, t, driver.PowerOff), driver.Of(t).Boot.CleanUpRamdisk(ctx, t))

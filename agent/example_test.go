@@ -71,12 +71,12 @@ func ExampleDeploy_Validate() {
 		return
 	}
 	t := &task.Task{
-		Node:   &task.Node{Name: "n1", InstanceInfo: task.Info{"image_source": "/srv/disk.qcow2", "image_disk_format": "qcow2", "image_checksum": "d41d8cd98f00b204e9800998ecf8427e"}},
+		Node:   &task.Node{Name: "n1", InstanceInfo: task.Info{"image_source": "/srv/disk.vmdk", "image_disk_format": "vmdk", "image_checksum": "d41d8cd98f00b204e9800998ecf8427e"}},
 		Driver: &driver.Driver{Boot: new(drivertest.Boot), Deploy: d},
 	}
 	fmt.Println(d.Validate(context.Background(), t))
 	// Output:
-	// agent.Validate: node n1: instance_info.image_disk_format: invalid: "qcow2" (set it to one of raw)
-	// agent.Validate: node n1: instance_info.image_source: invalid: files of this host are not served (use an http or https URL without credentials)
+	// agent.Validate: node n1: instance_info.image_disk_format: invalid: "vmdk" (set it to one of raw, qcow2)
+	// agent.Validate: node n1: instance_info.image_source: invalid: files of this host are not served (use an http or https URL, with credentials in image_server_user and image_server_password)
 	// agent.Validate: node n1: instance_info.image_checksum: invalid: MD5 does not protect against a forged image (set image_os_hash_algo to sha256 and image_os_hash_value to the image's checksum)
 }

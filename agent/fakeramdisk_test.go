@@ -20,7 +20,17 @@ type fakeRamdisk struct {
 	params   map[string]map[string]any
 	lose     int                                                      // so many answers to POST are lost after the command began
 	reply    func(name string, params map[string]any) map[string]any  // of a command; nil means RUNNING
+	lacks    map[string]string                                        // commands that it does not have, and how it says so
 	before   func(w http.ResponseWriter, r *http.Request) (done bool) // sees each request first
+}
+
+// atOnce is what commands are answered that are complete at once.
+var atOnce = map[string]map[string]any{
+	"standby.sync":                {"command_status": "SUCCEEDED"},
+	"standby.get_partition_uuids": {"command_status": "SUCCEEDED", "command_result": map[string]any{"root uuid": "0x0badcafe"}},
+	"deploy.get_deploy_steps": {"command_status": "SUCCEEDED", "command_result": map[string]any{
+		"deploy_steps":             map[string]any{"M": []any{map[string]any{"step": "write_image", "interface": "deploy", "priority": 0, "reboot_requested": false}}},
+		"hardware_manager_version": map[string]any{"M": "1"}}},
 }
 
 func newRamdisk() *fakeRamdisk {
@@ -70,13 +80,22 @@ func (f *fakeRamdisk) post(w http.ResponseWriter, r *http.Request) {
 		fault(w, 409, "Agent is busy: executing command "+f.commands[n-1]["command_name"].(string))
 		return
 	}
+	if text, ok := f.lacks[body.Name]; ok {
+		fault(w, 404, text)
+		return
+	}
 	_, short, _ := strings.Cut(body.Name, ".")
 	c := map[string]any{"id": fmt.Sprintf("id-%d", len(f.commands)), "command_name": short, "command_status": "RUNNING", "command_error": nil, "command_result": nil}
 	f.params[body.Name] = body.Params
+	var reply map[string]any
 	if f.reply != nil {
-		for k, v := range f.reply(body.Name, body.Params) {
-			c[k] = v
-		}
+		reply = f.reply(body.Name, body.Params)
+	}
+	if reply == nil {
+		reply = atOnce[body.Name]
+	}
+	for k, v := range reply {
+		c[k] = v
 	}
 	f.commands = append(f.commands, c)
 	if f.lose > 0 {

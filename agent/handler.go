@@ -25,6 +25,10 @@ type HandlerConfig struct {
 	// The conductor's method of this name fits.
 	Heartbeat func(ctx context.Context, node string, h deploy.Heartbeat) error
 
+	// FinishInspection ends the wait of an inspection, as the conductor's method
+	// of this name does. Nil takes no reports of inspections.
+	FinishInspection func(ctx context.Context, node string, record func(t *task.Task) error) error
+
 	// HeartbeatTimeout is what ramdisks are told: they call every 0.3 to 0.6 of
 	// it. 0 means 300 s; parts of a second are dropped.
 	HeartbeatTimeout time.Duration
@@ -36,6 +40,12 @@ type HandlerConfig struct {
 	// [Config.AllowMD5].
 	AllowMD5 bool
 
+	// MaxRefusals is how many lookups and heartbeats that belong to no node, or
+	// have a wrong token, one address may make before all it asks is refused; one
+	// is forgiven each second. The host itself, which may be a proxy for all, may
+	// make any number. 0 means 60, a negative number no limit.
+	MaxRefusals int
+
 	// Observer is told of every lookup and heartbeat of a node that is known,
 	// also of a refused one, with the reason. It must not block. Nil discards.
 	Observer func(task.Evidence)
@@ -45,18 +55,22 @@ type HandlerConfig struct {
 }
 
 // A Handler is the part of Ironic's API that ramdisks call: GET / and /v1/ for
-// the versions, GET /v1/lookup, POST /v1/heartbeat/{node UUID}. Mount it at the
-// root, or behind http.StripPrefix.
+// the versions, GET /v1/lookup, POST /v1/heartbeat/{node UUID}, POST
+// /v1/continue_inspection. Mount it at the root, or behind http.StripPrefix.
 //
 // A refusal has Ironic's form, {"error_message": "{\"faultstring\": ...}"}, and
 // a status on which a stock agent tries again: after some 5 to 10 s for a
 // heartbeat, with growing pauses for a lookup.
 //
-// A body is read up to 64 KiB, a query up to 128 addresses. How many requests
-// come in is not limited here: that belongs to the server in front, as do its
-// time-outs (http.Server.ReadTimeout).
+// A stranger learns nothing of nodes: one that does not exist, one that expects
+// no ramdisk and one whose token is another are refused in the same words. A
+// heartbeat is read up to 64 KiB, a report up to 4 MiB, a query up to 128
+// addresses, and who guesses too often is not listened to. How many requests
+// come in beside that is for the server in front, as are its time-outs
+// (http.Server.ReadTimeout).
 type Handler struct {
-	cfg HandlerConfig
+	cfg     HandlerConfig
+	guesses guesses
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -83,14 +97,28 @@ func NewHandler(c HandlerConfig) (*Handler, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Handler{cfg: c}, nil
+	if c.MaxRefusals == 0 {
+		c.MaxRefusals = 60
+	}
+	return &Handler{cfg: c, guesses: guesses{most: c.MaxRefusals}}, nil
 }
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := h.serve(w, r); err != nil {
-		h.refuse(w, r, err)
+	from := source(r)
+	if h.guesses.tooMany(from, time.Now()) {
+		w.Header().Set("Retry-After", "60")
+		h.refuse(w, r, &refusal{http.StatusTooManyRequests, "too many requests from this address were refused; try again later"})
+		return
 	}
+	err := h.serve(w, r)
+	if err == nil {
+		return
+	}
+	if told := asRefusal(err); told == unknownNode || told == wrongToken {
+		h.guesses.note(from, time.Now())
+	}
+	h.refuse(w, r, err)
 }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
@@ -107,6 +135,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 		return answer200(w, v1Document(r))
 	case len(path) == 2 && path[0] == "v1" && path[1] == "lookup" && r.Method == http.MethodGet:
 		return h.lookup(w, r) // not for HEAD, whose answer would leave out the token
+	case r.URL.Path == inspectionPath && h.cfg.FinishInspection != nil:
+		if r.Method == http.MethodPost {
+			return h.inspection(w, r)
+		}
+		method = http.MethodPost
 	case len(path) == 3 && path[0] == "v1" && path[1] == "heartbeat":
 		if r.Method == http.MethodPost {
 			return h.heartbeat(w, r, path[2])

@@ -202,7 +202,7 @@ func TestHandlerPaths(t *testing.T) {
 	}
 	require.Nil(t, s.node(n.UUID).DriverInternalInfo["agent_secret_token"], "no token went out with an answer that nobody reads")
 	require.Equal(t, http.StatusOK, s.call("HEAD", "/", "").Code)
-	require.Equal(t, http.StatusOK, s.call("GET", "/v1/lookup/?node_uuid="+n.UUID, "").Code, "a slash too many does no harm")
+	require.Equal(t, http.StatusOK, s.call("GET", "/v1/lookup/?addresses="+mac(n), "").Code, "a slash too many does no harm")
 }
 
 // brokenStore fails as a store does whose disk is full.

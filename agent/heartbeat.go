@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
@@ -27,15 +28,25 @@ type beat struct {
 	StatusMessage string      `json:"agent_status_message"`
 }
 
+// wrongToken also stands for a node that does not exist, so that heartbeats do
+// not find out which nodes there are.
+var wrongToken = &refusal{http.StatusBadRequest, "agent_token is not the one of the node's current boot: the ramdisk has to look itself up again"}
+
 // heartbeat checks a call of node's ramdisk and passes it on. The node is only
 // read: what the call says is recorded by [Deploy.Heartbeat], under the lock.
 func (h *Handler) heartbeat(w http.ResponseWriter, r *http.Request, uuid string) error {
 	rec, err := h.get(r.Context(), uuid)
-	if err != nil {
+	if err != nil && asRefusal(err) != unknownNode {
 		return err
 	}
+	known := err == nil
+	if !known { // refused in the end, in the words for a node that exists
+		rec = &task.Record{Node: &task.Node{}}
+	}
 	if err := h.beat(w, r, rec.Node); err != nil {
-		h.observe(uuid, StageHeartbeat, "refused: "+asRefusal(err).text, true)
+		if known {
+			h.observe(uuid, StageHeartbeat, "refused: "+asRefusal(err).text, true)
+		}
 		return err
 	}
 	w.WriteHeader(http.StatusAccepted)
@@ -47,20 +58,33 @@ func (h *Handler) beat(w http.ResponseWriter, r *http.Request, n *task.Node) err
 	if err != nil {
 		return err
 	}
-	if err := h.check(b, n); err != nil {
+	if err := h.check(b); err != nil {
 		return err
+	}
+	if !b.proves(n) {
+		return wrongToken
 	}
 	if s := n.ProvisionState; !s.Waiting() && !s.Working() {
 		return &refusal{http.StatusConflict, fmt.Sprintf("no ramdisk is expected while the node is in state %q", s)}
 	}
-	err = h.cfg.Heartbeat(r.Context(), n.UUID, deploy.Heartbeat{
+	call := deploy.Heartbeat{
 		CallbackURL: b.CallbackURL, AgentVersion: b.AgentVersion, VerifyCA: b.VerifyCA, Status: b.Status, StatusMessage: b.StatusMessage,
-	})
-	if err != nil {
+	}
+	if why := moved(n, call); why != "" {
+		return &refusal{http.StatusBadRequest, why}
+	}
+	if err := h.cfg.Heartbeat(r.Context(), n.UUID, call); err != nil {
 		return err
 	}
 	h.observe(n.UUID, StageHeartbeat, strings.TrimSpace(b.AgentVersion+" at "+b.CallbackURL), false)
 	return nil
+}
+
+// proves reports whether b has the token of n's session, which there must be.
+func (b beat) proves(n *task.Node) bool {
+	got := sha256.Sum256([]byte(b.Token))
+	want := sha256.Sum256([]byte(n.DriverInternalInfo.Text(keyToken)))
+	return subtle.ConstantTimeCompare(want[:], got[:]) == 1 && b.Token != ""
 }
 
 // readBeat reads one JSON object with no fields but the known ones.
@@ -86,18 +110,13 @@ func readBeat(body io.Reader) (beat, error) {
 	return b, nil
 }
 
-// check refuses what is not from n's ramdisk, or cannot be used. The statuses
-// are Ironic's: a wrong token too is 400.
-func (h *Handler) check(b beat, n *task.Node) error {
+// check refuses what cannot be used, whoever it is from. The statuses are
+// Ironic's: a wrong token too is 400.
+func (h *Handler) check(b beat) error {
 	bad := func(text string) error { return &refusal{http.StatusBadRequest, text} }
-	want := n.DriverInternalInfo.Text(keyToken)
 	switch {
 	case b.Token == "":
 		return bad("agent_token is missing")
-	case want == "":
-		return bad("agent_token is of an earlier boot: the ramdisk has to look itself up again")
-	case subtle.ConstantTimeCompare([]byte(want), []byte(b.Token)) != 1:
-		return bad("agent_token is wrong: it is of an earlier boot, or of another machine")
 	case b.AgentVersion == "" && b.Status == "":
 		return bad("agent_version is missing")
 	case len(b.AgentVersion) > 255 || b.AgentVersion != printable(b.AgentVersion):
@@ -111,7 +130,7 @@ func (h *Handler) check(b beat, n *task.Node) error {
 	if err := h.checkCallback(b.CallbackURL); err != nil {
 		return bad("callback_url " + err.Error())
 	}
-	if b.VerifyCA != "" && b.VerifyCA != n.DriverInternalInfo[keyVerifyCA] {
+	if b.VerifyCA != "" {
 		if _, err := certificates(b.VerifyCA); err != nil {
 			return bad("agent_verify_ca is no PEM certificate")
 		}

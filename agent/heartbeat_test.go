@@ -71,10 +71,10 @@ func TestHeartbeatRefusals(t *testing.T) {
 		want   string
 	}{
 		{"no token", map[string]any{"agent_token": nil}, "agent_token is missing"},
-		{"wrong token", map[string]any{"agent_token": "x" + canary[1:]}, "agent_token is wrong"},
-		{"longer token", map[string]any{"agent_token": canary + "x"}, "agent_token is wrong"},
-		{"part of the token", map[string]any{"agent_token": canary[:10]}, "agent_token is wrong"},
-		{"what a second lookup is told", map[string]any{"agent_token": "******"}, "agent_token is wrong"},
+		{"wrong token", map[string]any{"agent_token": "x" + canary[1:]}, "agent_token is not the one of the node's current boot"},
+		{"longer token", map[string]any{"agent_token": canary + "x"}, "agent_token is not the one of the node's current boot"},
+		{"part of the token", map[string]any{"agent_token": canary[:10]}, "agent_token is not the one of the node's current boot"},
+		{"what a second lookup is told", map[string]any{"agent_token": "******"}, "agent_token is not the one of the node's current boot"},
 		{"no version", map[string]any{"agent_version": nil}, "agent_version is missing"},
 		{"version with a line break", map[string]any{"agent_version": "1\n2"}, "agent_version"},
 		{"long version", map[string]any{"agent_version": strings.Repeat("1", 256)}, "agent_version"},
@@ -151,12 +151,12 @@ func TestHeartbeatOfAnEarlierBoot(t *testing.T) {
 	s := newServer(t, []*task.Node{n})
 	w := s.beat(n.UUID, beatBody(t, nil))
 	require.Equal(t, http.StatusBadRequest, w.Code)
-	require.Contains(t, faultOf(t, w), "earlier boot", "the session has ended")
+	require.Contains(t, faultOf(t, w), "look itself up again", "the session has ended")
 
-	token := foundIn(t, s.lookup(n.UUID)).Config.Token
+	token := foundIn(t, s.own(n.UUID)).Config.Token
 	w = s.beat(n.UUID, beatBody(t, nil))
 	require.Equal(t, http.StatusBadRequest, w.Code)
-	require.Contains(t, faultOf(t, w), "of an earlier boot, or of another machine", "a newer boot has a token of its own")
+	require.Contains(t, faultOf(t, w), "not the one of the node's current boot", "a newer boot has a token of its own")
 	require.Equal(t, http.StatusAccepted, s.beat(n.UUID, beatBody(t, map[string]any{"agent_token": token})).Code)
 }
 
@@ -166,10 +166,10 @@ func TestHeartbeatUnknownNodeAndState(t *testing.T) {
 	s := newServer(t, []*task.Node{n})
 	for _, id := range []string{"00000000-0000-4000-8000-000000000000", n.Name, mac(n)} {
 		w := s.beat(id, beatBody(t, nil))
-		require.Equal(t, http.StatusNotFound, w.Code, "%s", id)
-		require.Equal(t, faultOf(t, s.lookup("", stranger)), faultOf(t, w))
+		require.Equal(t, http.StatusBadRequest, w.Code, "%s", id)
+		require.Equal(t, faultOf(t, s.beat(n.UUID, beatBody(t, map[string]any{"agent_token": "of another"}))), faultOf(t, w), "a node that exists")
 	}
-	require.Empty(t, s.seen.Evidence(), "there is no node to tell it of")
+	require.Len(t, s.seen.Evidence(), 3, "only the node that exists is told of")
 
 	w := s.beat(n.UUID, beatBody(t, nil))
 	require.Equal(t, http.StatusConflict, w.Code)

@@ -15,15 +15,26 @@ import (
 // parameters are what Deploy reads from a node beside [task.Node.BootInfo].
 type parameters struct {
 	Source      string      `instance_info:"image_source,required" help:"http or https URL of the image, or the path or file URL of one in a directory that is served"`
-	Format      string      `instance_info:"image_disk_format" default:"raw" choices:"raw" help:"format of the image"`
+	Format      string      `instance_info:"image_disk_format" default:"raw" choices:"raw,qcow2" help:"format of the image"`
+	Container   string      `instance_info:"image_container_format" default:"bare" choices:"bare,compressed" help:"what the image comes in: nothing, or a compression that the ramdisk undoes; the checksum is that of the compressed image"`
 	HashAlgo    string      `instance_info:"image_os_hash_algo" help:"algorithm of image_os_hash_value: sha256, sha384 or sha512"`
 	HashValue   string      `instance_info:"image_os_hash_value" help:"checksum of the image in hexadecimal"`
 	Checksum    string      `instance_info:"image_checksum" help:"checksum of the image in hexadecimal where image_os_hash_value is not given; its length tells the algorithm"`
-	ConfigDrive task.Secret `instance_info:"configdrive" help:"config drive: base64 of a gzipped ISO 9660 image, or its URL"`
+	User        string      `instance_info:"image_server_user" help:"user name that the image's server asks for (HTTP basic authentication)"`
+	Password    task.Secret `instance_info:"image_server_password" help:"password for image_server_user"`
+	ConfigDrive any         `instance_info:"configdrive" help:"config drive: base64 of a gzipped ISO 9660 image, its URL, or an object with meta_data, user_data, network_data and vendor_data to build one of"`
+
+	partitions
 }
 
 // Properties implements [deploy.DeployInterface].
-func (d *Deploy) Properties() task.Properties { return task.PropertiesOf[parameters]() }
+func (d *Deploy) Properties() task.Properties {
+	all := task.PropertiesOf[parameters]()
+	drive := all["instance_info.configdrive"]
+	drive.Secret = true // also where it is no text
+	all["instance_info.configdrive"] = drive
+	return all
+}
 
 // Validate implements [deploy.DeployInterface]. An image file is looked at, a URL
 // is not fetched.
@@ -36,11 +47,9 @@ func (d *Deploy) Validate(ctx context.Context, t *task.Task) error {
 	errs := task.Problems(driver.Of(t).Boot.Validate(ctx, t))
 	info, err := n.BootInfo()
 	errs = append(errs, task.Problems(err)...)
-	if info.Image == task.Partition {
-		errs = append(errs, refuse("image_type", fmt.Errorf("%w: a partition image", task.ErrUnsupported), "use a whole-disk image, without kernel and ramdisk of its own"))
-	}
 	var p parameters
 	errs = append(errs, task.Problems(n.Decode(op, &p))...)
+	errs = append(errs, p.checkPartitions(op, n, info)...)
 	if p.Source != "" {
 		if err := d.checkSource(p.Source); err != nil {
 			errs = append(errs, refuse("image_source", err, d.sourceRemedy()))
@@ -48,6 +57,15 @@ func (d *Deploy) Validate(ctx context.Context, t *task.Task) error {
 	}
 	if _, err := d.checksum(p); err != nil {
 		errs = append(errs, refuse(checksumField(p), err, "set image_os_hash_algo to sha256 and image_os_hash_value to the image's checksum"))
+	}
+	if err := checkConfigDrive(p.ConfigDrive); err != nil {
+		errs = append(errs, refuse("configdrive", err, "give base64 of a gzipped ISO 9660 image, its http or https URL, or an object with meta_data, user_data, network_data and vendor_data"))
+	}
+	switch {
+	case (p.User == "") != (p.Password == ""):
+		errs = append(errs, refuse("image_server_password", task.ErrMissingParameter, "give image_server_user and image_server_password, or neither"))
+	case p.User != "" && artifact.IsFile(p.Source):
+		errs = append(errs, refuse("image_server_user", fmt.Errorf("%w: a file of this host needs no password", task.ErrInvalidParameter), "take it and image_server_password out"))
 	}
 	return task.Join(distinct(errs)...)
 }
@@ -77,7 +95,7 @@ func (d *Deploy) checkSource(text string) error {
 }
 
 func (d *Deploy) sourceRemedy() string {
-	remedy := "use an http or https URL without credentials"
+	remedy := "use an http or https URL, with credentials in image_server_user and image_server_password"
 	if len(d.cfg.ImageDirs) > 0 {
 		remedy += ", or a file in " + strings.Join(d.cfg.ImageDirs, ", ")
 	}
@@ -150,7 +168,7 @@ func (d *Deploy) withdraw(ctx context.Context, n *task.Node) error {
 }
 
 // imageArgs are the arguments of the agent's write_image, with the keys that
-// Ironic sends for a whole-disk image. Ironic repeats the config drive in
+// Ironic sends. Ironic repeats the config drive in
 // image_info, for agents older than the step; agents send back all they were
 // given, and twice the largest one would pass the bound on their answers.
 func (d *Deploy) imageArgs(n *task.Node) (task.Info, error) {
@@ -168,19 +186,25 @@ func (d *Deploy) imageArgs(n *task.Node) (task.Info, error) {
 		return nil, &task.Error{Op: op, Node: n.String(), Field: "instance_info." + imageKey, Err: task.ErrMissingParameter, Remedy: "deploy again; Prepare sets it"}
 	}
 	image := map[string]any{
-		"id": imageID(p.Source), "urls": []any{location}, "disk_format": p.Format, "container_format": "bare",
+		"id": imageID(p.Source), "urls": []any{location}, "disk_format": p.Format, "container_format": p.Container,
 		"stream_raw_images": true, "node_uuid": n.UUID,
+	}
+	if p.User != "" {
+		image["image_server_auth_strategy"], image["image_server_user"], image["image_server_password"] = "http_basic", p.User, string(p.Password)
 	}
 	if sum.algo == "md5" {
 		image["checksum"] = sum.hex // the only one that agents before the os_hash fields know
 	} else {
 		image["os_hash_algo"], image["os_hash_value"] = sum.algo, sum.hex
 	}
-	args := task.Info{"image_info": image, "configdrive": nil}
-	if p.ConfigDrive != "" {
-		args["configdrive"] = string(p.ConfigDrive)
+	if err := p.addPartitions(op, n, image); err != nil {
+		return nil, err
 	}
-	return args, nil
+	drive, err := configDrive(p.ConfigDrive)
+	if err != nil {
+		return nil, &task.Error{Op: op, Node: n.String(), Field: "instance_info.configdrive", Err: err}
+	}
+	return task.Info{"image_info": image, "configdrive": drive}, nil
 }
 
 // imageID is what the agent calls the image in its messages: the end of the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/ferrule/ferrule/agent"
 	"github.com/ferrule/ferrule/boot/artifact"
 	"github.com/ferrule/ferrule/deploy"
+	"github.com/ferrule/ferrule/deploy/configdrive"
 	"github.com/ferrule/ferrule/driver"
 	"github.com/ferrule/ferrule/task"
 )
@@ -54,9 +56,24 @@ func TestValidate(t *testing.T) {
 
 		"nothing": {nil, task.Info{"image_source": nil, "image_os_hash_algo": nil, "image_os_hash_value": nil},
 			[]string{"image_source: missing", "image_os_hash_value: missing"}},
-		"everything wrong": {serve, task.Info{"image_source": "ftp://x", "image_type": "partition", "image_disk_format": "qcow2", "image_os_hash_value": "zz", "configdrive": map[string]any{"meta_data": "hunter2"}, "root_device": map[string]any{"colour": "red"}},
-			[]string{"root_device.colour: invalid", "image_type: not supported", "image_disk_format: invalid", "configdrive: invalid", "image_source: invalid", "image_os_hash_value: invalid"}},
-		"kernel":                    {nil, task.Info{"kernel": "http://x/k", "ramdisk": "http://x/r"}, []string{"image_type: not supported: a partition image"}},
+		"everything wrong": {serve, task.Info{"image_source": "ftp://x", "image_type": "partition", "image_disk_format": "vmdk", "image_os_hash_value": "zz", "configdrive": "hunter2", "root_device": map[string]any{"colour": "red"}, "image_server_user": "u", "image_container_format": "ova"},
+			[]string{"root_device.colour: invalid", "image_disk_format: invalid", "image_container_format: invalid", "root_gb: missing", "image_source: invalid", "image_os_hash_value: invalid", "configdrive: invalid: the config drive is malformed", "image_server_password: missing"}},
+		"qcow2":                     {nil, task.Info{"image_disk_format": "qcow2", "image_container_format": "compressed"}, nil},
+		"server with a password":    {nil, task.Info{"image_server_user": "u", "image_server_password": "hunter2"}, nil},
+		"password for a file":       {serve, task.Info{"image_source": dir + "/disk.raw", "image_server_user": "u", "image_server_password": "hunter2"}, []string{"image_server_user: invalid"}},
+		"config drive":              {nil, task.Info{"configdrive": "H4sIAAAAAAAA"}, nil},
+		"config drive with breaks":  {nil, task.Info{"configdrive": "H4sI\nAAAA\nAAAA"}, nil},
+		"config drive by URL":       {nil, task.Info{"configdrive": "https://x/drive?hunter2"}, nil},
+		"config drive by bad URL":   {nil, task.Info{"configdrive": "https://u:hunter2@x/drive"}, []string{"configdrive: invalid: a URL"}},
+		"config drive not gzipped":  {nil, task.Info{"configdrive": "aHVudGVyMg=="}, nil},
+		"config drive of data":      {nil, task.Info{"configdrive": map[string]any{"meta_data": map[string]any{"uuid": "hunter2"}, "user_data": "hunter2"}}, nil},
+		"config drive of more":      {nil, task.Info{"configdrive": map[string]any{"hunter2": 1}}, []string{"configdrive: invalid: the config drive is malformed"}},
+		"config drive of a list":    {nil, task.Info{"configdrive": []any{"hunter2"}}, []string{"configdrive: invalid: the config drive is malformed"}},
+		"partition image":           {nil, task.Info{"image_type": "partition", "root_gb": 10, "swap_mb": "512", "ephemeral_gb": 5, "capabilities": "disk_label:msdos"}, nil},
+		"partitions, all wrong":     {nil, task.Info{"image_type": "partition", "root_gb": -1, "swap_mb": "much", "image_container_format": "compressed", "capabilities": "disk_label:vinyl", "preserve_ephemeral": "true"}, []string{"swap_mb: invalid", "root_gb: invalid", "image_container_format: not supported", "capabilities: invalid: disk_label", "preserve_ephemeral: invalid: no deploy before"}},
+		"swap on a whole disk":      {nil, task.Info{"swap_mb": 512}, []string{"image_type: invalid"}},
+		"size of a whole disk":      {nil, task.Info{"root_gb": 10}, nil},
+		"kernel":                    {nil, task.Info{"kernel": "http://x/k", "ramdisk": "http://x/r"}, []string{"root_gb: missing"}},
 		"credentials":               {nil, task.Info{"image_source": "http://u:hunter2@x/i"}, []string{"image_source: invalid: a URL with user or password"}},
 		"file where none is served": {nil, task.Info{"image_source": dir + "/disk.raw"}, []string{"image_source: invalid: files of this host are not served"}},
 		"file elsewhere":            {serve, task.Info{"image_source": "/etc/passwd"}, []string{"image_source: invalid: a file outside"}},
@@ -233,6 +250,8 @@ func TestWriteImageOnTheWire(t *testing.T) {
 	}{
 		"write_image":             {instance: task.Info{"image_source": "https://images.example.com/os/disk.raw?signature=abc", "image_os_hash_algo": "SHA256", "image_os_hash_value": strings.ToUpper(sha256Sum)}},
 		"write_image_configdrive": {instance: task.Info{"image_source": imageURL, "image_checksum": sha256Sum + sha256Sum, "configdrive": "H4sIAAAAAAAA", "root_device": map[string]any{"name": "/dev/sdb"}}},
+		"write_image_partition":   {instance: task.Info{"image_source": imageURL, "image_checksum": sha256Sum, "image_disk_format": "qcow2", "kernel": "http://192.0.2.2/images/vmlinuz", "ramdisk": "http://192.0.2.2/images/initrd", "root_gb": 10, "swap_mb": 512, "ephemeral_gb": 5, "capabilities": map[string]any{"disk_label": "gpt"}}},
+		"write_image_password":    {instance: task.Info{"image_source": imageURL, "image_checksum": sha256Sum, "image_container_format": "compressed", "image_server_user": "reader", "image_server_password": "hunter2"}},
 		"write_image_md5":         {instance: task.Info{"image_source": imageURL, "image_checksum": sha256Sum[:32]}, md5: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -251,6 +270,7 @@ func TestWriteImageOnTheWire(t *testing.T) {
 			got, err := json.MarshalIndent(sent, "", "  ")
 			require.NoError(t, err)
 			require.NotContains(t, string(got), canary)
+			require.Equal(t, name == "write_image_password", strings.Contains(string(got), "hunter2"), "for the ramdisk alone")
 			golden := filepath.Join("testdata", name+".json")
 			if *update {
 				require.NoError(t, os.WriteFile(golden, append(got, '\n'), 0o644))
@@ -260,6 +280,22 @@ func TestWriteImageOnTheWire(t *testing.T) {
 			require.Empty(t, cmp.Diff(string(want), string(got)+"\n"), "go test -run OnTheWire -update writes the file anew")
 		})
 	}
+}
+
+// TestConfigDriveIsBuilt has an instance give what is to be in its config drive.
+func TestConfigDriveIsBuilt(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).up(task.Deploying)
+	s.Node.InstanceInfo["configdrive"] = map[string]any{"meta_data": map[string]any{"uuid": "u1", "hostname": "web-1"}, "user_data": "#cloud-config\n"}
+	_, err := executes("write_image")(t.Context(), s)
+	require.NoError(t, err)
+	sent := s.ramdisk.params["deploy.execute_deploy_step"]
+	text := sent["step"].(map[string]any)["args"].(map[string]any)["configdrive"].(string)
+	require.True(t, strings.HasPrefix(text, "H4sI"), "gzipped")
+	iso, err := configdrive.Decode(text)
+	require.NoError(t, err)
+	require.Contains(t, string(iso), `"hostname":"web-1"`)
+	require.NotContains(t, fmt.Sprint(sent["node"]), "web-1")
 }
 
 func TestWriteImageUnprepared(t *testing.T) {

@@ -77,7 +77,8 @@ func expectsLookup(s task.State) bool {
 
 // find returns the one node that the addresses (MAC addresses with commas
 // between) and the UUID mean. Addresses that are malformed or unknown do not
-// count; all others must belong to that node.
+// count; all others must belong to that node, and there must be one unless it has
+// no ports.
 func (h *Handler) find(ctx context.Context, addresses, uuid string) (*task.Record, error) {
 	var macs []string
 	for a := range strings.SplitSeq(addresses, ",") {
@@ -91,7 +92,7 @@ func (h *Handler) find(ctx context.Context, addresses, uuid string) (*task.Recor
 	if len(macs) == 0 && uuid == "" {
 		return nil, &refusal{http.StatusBadRequest, "give addresses (MAC addresses with commas between) or node_uuid"}
 	}
-	owner := uuid
+	owner, met := uuid, false
 	for _, mac := range macs {
 		found, err := h.cfg.Manager.Find(ctx, mac)
 		switch {
@@ -107,11 +108,17 @@ func (h *Handler) find(ctx context.Context, addresses, uuid string) (*task.Recor
 			}
 			return nil, unknownNode
 		}
+		met = true
 	}
 	if owner == "" {
 		return nil, unknownNode
 	}
-	return h.get(ctx, owner)
+	rec, err := h.get(ctx, owner)
+	if err == nil && !met && len(rec.Ports) > 0 { // a UUID is no secret
+		h.observe(owner, StageLookup, "refused: a ramdisk gave the node's UUID, and no address of its ports", true)
+		return nil, unknownNode
+	}
+	return rec, err
 }
 
 // observeKnown is for nodes that a stranger named: only those that exist count.

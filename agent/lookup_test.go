@@ -32,6 +32,14 @@ func (s *server) lookup(uuid string, addresses ...string) *httptest.ResponseReco
 	return s.call("GET", "/v1/lookup?"+q.Encode(), "", "X-OpenStack-Ironic-API-Version", "1.62")
 }
 
+// own asks for a node as its own machine does.
+func (s *server) own(uuid string) *httptest.ResponseRecorder {
+	s.t.Helper()
+	rec, err := s.manager.Get(s.t.Context(), uuid)
+	require.NoError(s.t, err)
+	return s.lookup(uuid, rec.Ports[0].Address)
+}
+
 // A found is what a lookup answers.
 type found struct {
 	Node struct {
@@ -73,9 +81,9 @@ func TestLookupFinds(t *testing.T) {
 		{"address", "", []string{mac(n1)}, 200},
 		{"address in other notation", "", []string{" " + strings.ToUpper(strings.ReplaceAll(mac(n1), ":", "-")) + " "}, 200},
 		{"known and unknown addresses", "", []string{stranger, mac(n1), "nonsense", ""}, 200},
-		{"UUID", n1.UUID, nil, 200},
+		{"UUID alone", n1.UUID, nil, 404},
 		{"UUID and address", n1.UUID, []string{mac(n1)}, 200},
-		{"UUID and an unknown address", n1.UUID, []string{stranger}, 200},
+		{"UUID and an unknown address", n1.UUID, []string{stranger}, 404},
 		{"UUID and another node's address", n1.UUID, []string{mac(n2)}, 404},
 		{"UUID and addresses of both", n1.UUID, []string{mac(n1), mac(n2)}, 404},
 		{"addresses of two nodes", "", []string{mac(n1), mac(n2)}, 404},
@@ -116,6 +124,15 @@ func many(n int) []string {
 	return all
 }
 
+// TestLookupWithoutPorts finds a node of which nothing but the UUID is known.
+func TestLookupWithoutPorts(t *testing.T) {
+	t.Parallel()
+	n := nodeIn(task.DeployWait, "n1")
+	s := newServer(t, nil)
+	require.NoError(t, s.manager.Create(t.Context(), n))
+	require.NotEmpty(t, foundIn(t, s.lookup(n.UUID, stranger)).Config.Token)
+}
+
 // TestLookupTellsStrangersNothing holds every answer to one that must not be
 // told apart: whether a node exists, and what it does.
 func TestLookupTellsStrangersNothing(t *testing.T) {
@@ -125,7 +142,7 @@ func TestLookupTellsStrangersNothing(t *testing.T) {
 	unknown := s.lookup("", stranger)
 	require.Equal(t, http.StatusNotFound, unknown.Code)
 	for _, w := range []*httptest.ResponseRecorder{
-		s.lookup(active.UUID), s.lookup("", mac(active)), s.lookup(active.Name), s.lookup(active.UUID, mac(waiting)), s.lookup("", mac(active), mac(waiting)),
+		s.own(active.UUID), s.lookup("", mac(active)), s.lookup(active.Name), s.lookup(active.UUID, mac(waiting)), s.lookup("", mac(active), mac(waiting)),
 	} {
 		require.Equal(t, unknown.Code, w.Code)
 		require.Equal(t, unknown.Body.String(), w.Body.String())
@@ -185,7 +202,7 @@ func TestLookupAnswer(t *testing.T) {
 	// An agent wants objects where there is nothing, and by default no MD5.
 	bare := &task.Node{ProvisionState: task.CleanWait}
 	s = newServer(t, []*task.Node{bare})
-	w := s.lookup(bare.UUID)
+	w := s.own(bare.UUID)
 	require.Contains(t, w.Body.String(), `"driver_internal_info":{}`)
 	require.Contains(t, w.Body.String(), `"instance_info":{}`)
 	require.Contains(t, w.Body.String(), `"properties":{}`)
@@ -205,7 +222,7 @@ func TestLookupToken(t *testing.T) {
 	require.Contains(t, s.log.String(), "token handed to the ramdisk")
 
 	for range 2 {
-		w := s.lookup(n.UUID)
+		w := s.own(n.UUID)
 		require.Equal(t, "******", foundIn(t, w).Config.Token)
 		require.NotContains(t, w.Body.String(), first.Config.Token)
 		e := s.lastEvidence()
@@ -231,13 +248,13 @@ func TestLookupOfLockedNode(t *testing.T) {
 	tk, err := s.manager.Acquire(t.Context(), n.UUID, task.Exclusive, "deploy")
 	require.NoError(t, err)
 	w := httptest.NewRecorder()
-	s.ServeHTTP(w, httptest.NewRequest("GET", "/v1/lookup?node_uuid="+n.UUID, nil))
+	s.ServeHTTP(w, httptest.NewRequest("GET", "/v1/lookup?addresses="+mac(n), nil))
 	require.Equal(t, http.StatusConflict, w.Code, "the ramdisk tries again")
 	require.Contains(t, faultOf(t, w), "locked")
 	require.NotContains(t, w.Body.String(), "deploy")
 	require.Equal(t, "refused: the node is locked; try again", s.lastEvidence().Detail)
 	require.NoError(t, tk.Release(t.Context()))
-	require.Equal(t, http.StatusOK, s.lookup(n.UUID).Code)
+	require.Equal(t, http.StatusOK, s.own(n.UUID).Code)
 }
 
 // TestLookupRace has many ramdisks ask at once: one gets the token.
@@ -250,7 +267,7 @@ func TestLookupRace(t *testing.T) {
 	for i := range answers {
 		answers[i] = httptest.NewRecorder()
 		all.Go(func() {
-			s.ServeHTTP(answers[i], httptest.NewRequest("GET", "/v1/lookup?node_uuid="+n.UUID, nil))
+			s.ServeHTTP(answers[i], httptest.NewRequest("GET", "/v1/lookup?addresses="+mac(n), nil))
 		})
 	}
 	all.Wait()

@@ -22,6 +22,10 @@ func (d *Deploy) Heartbeat(ctx context.Context, t *task.Task, h deploy.Heartbeat
 		return "", err
 	}
 	n := t.Node
+	if why := moved(n, h); why != "" { // it came before the one of another was recorded
+		t.Observe(task.Evidence{Stage: StageHeartbeat, Failed: true, Detail: "refused: " + why})
+		return n.ProvisionState, nil
+	}
 	record(n, h)
 	state := n.ProvisionState
 	var current task.Info
@@ -44,18 +48,33 @@ func (d *Deploy) Heartbeat(ctx context.Context, t *task.Task, h deploy.Heartbeat
 	if err != nil {
 		return "", nodeError(op, n, err)
 	}
-	booting := step.Name == "" || step.Same(bootStep)
-	up, err := d.meet(ctx, t, step, booting)
+	asking, cancel := context.WithTimeoutCause(ctx, askTime, ErrUnreachable)
+	defer cancel()
+	booting := step.Name == "" || step.Same(bootStep) || n.DriverInternalInfo[keyRebooting] == true
+	up, err := d.meet(asking, t, step, booting)
 	switch {
 	case err != nil:
 		return "", err
 	case !up:
 		return state, nil
 	case booting:
+		n.SetInternal(keyRebooting, nil)
 		return task.DeployDone, nil
 	}
-	return d.progress(ctx, t, step)
+	res, err := d.progress(asking, t, step)
+	switch {
+	case err != nil:
+		return "", err
+	case res == nil:
+		return state, nil
+	}
+	return d.complete(ctx, t, step, res)
 }
+
+// askTime is how long one heartbeat may ask a ramdisk how far it is, all attempts
+// together: one that does not answer is asked again at its next heartbeat, and
+// whoever works for this node has others to look after.
+const askTime = 10 * time.Second
 
 // bootStep is the deploy step that Deploy is; see driver/conductor.
 var bootStep = deploy.Step{Interface: string(driver.DeployRole), Name: "deploy"}
@@ -108,29 +127,27 @@ func (d *Deploy) unanswered(t *task.Task, op string, err error) error {
 	return nil
 }
 
-// progress looks at the command that step runs.
-func (d *Deploy) progress(ctx context.Context, t *task.Task, step deploy.Step) (task.State, error) {
+// progress looks at the command that step runs. It answers nil while that runs,
+// or while it cannot be asked for.
+func (d *Deploy) progress(ctx context.Context, t *task.Task, step deploy.Step) (*Result, error) {
 	const op = "agent.Heartbeat"
 	n := t.Node
 	id := n.DriverInternalInfo.Text(keyCommand)
 	if id == "" {
-		return n.ProvisionState, nil // the step waits for something else
+		return nil, nil // the step waits for something else
 	}
 	s, err := sessionOf(op, n)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	// By its id: one bad entry makes a stock agent's whole list unreadable.
 	res, err := d.client.Command(ctx, s, id)
 	var refused *APIError
 	switch {
 	case errors.As(err, &refused) && refused.Status == http.StatusNotFound:
-		return "", restarted(op, n, step)
+		return nil, restarted(op, n, step)
 	case err != nil:
-		if err := d.unanswered(t, op, err); err != nil {
-			return "", err
-		}
-		return n.ProvisionState, nil
+		return nil, d.unanswered(t, op, err)
 	case res.Status == Running:
 		if done, total, ok := res.Progress(); ok {
 			stage := StageHeartbeat
@@ -139,13 +156,46 @@ func (d *Deploy) progress(ctx context.Context, t *task.Task, step deploy.Step) (
 			}
 			t.Observe(task.Evidence{Stage: stage, Done: done, Total: total})
 		}
-		return n.ProvisionState, nil
+		return nil, nil
 	}
 	n.SetInternal(keyCommand, nil)
+	return res, nil
+}
+
+// complete does what follows from a command that has ended.
+func (d *Deploy) complete(ctx context.Context, t *task.Task, step deploy.Step, res *Result) (task.State, error) {
+	const op = "agent.Heartbeat"
+	n := t.Node
+	kind := deploy.DeploySteps
+	if n.ProvisionState == task.CleanWait {
+		kind = deploy.CleanSteps
+	}
+	own, inBand := find(n, kind, step)
+	ours := kind == deploy.DeploySteps && step.Interface == string(driver.DeployRole)
+	if res.Status == VersionMismatch && inBand {
+		return d.listAgain(ctx, t, kind, step)
+	}
 	if err := failure(op, n, res); err != nil {
+		d.collectLogs(ctx, t)
 		return "", err
 	}
-	return task.DeployDone, nil
+	switch {
+	case ours && step.Name == writeImage:
+		keepLayout(n)
+		// Whoever has the image's URL can read it, and nobody needs it any more.
+		return task.DeployDone, d.withdraw(ctx, n)
+	case ours && step.Name == prepareInstanceBoot:
+		return task.DeployDone, driver.Of(t).Boot.PrepareInstance(ctx, t)
+	case step.Interface == string(driver.RAIDRole):
+		recordRAID(n, step, res)
+	}
+	if !own.Reboot {
+		return task.DeployDone, nil
+	}
+	if err := d.bootRamdisk(ctx, t, rebooting{op: op, inStep: true}); err != nil {
+		return "", err
+	}
+	return n.ProvisionState, nil
 }
 
 // failure is the error of a command that has ended, nil if it succeeded.

@@ -44,9 +44,6 @@ func TestHeartbeatRecords(t *testing.T) {
 		require.Equal(t, task.Info{"agent_url": callback, "agent_version": "9.14.1", "agent_verify_ca": "a certificate"}, kept)
 		require.Empty(t, s.ramdisk.requests, "nothing waits for it")
 
-		_, err = s.beat(t)
-		require.NoError(t, err)
-		require.NotContains(t, s.session(), "agent_verify_ca", "a ramdisk without a certificate of its own")
 	}
 }
 
@@ -218,6 +215,30 @@ func TestHeartbeatUnreachable(t *testing.T) {
 	})
 }
 
+// TestHeartbeatIsBounded has a ramdisk that takes the connection and says nothing.
+func TestHeartbeatIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, path := range []string{"/v1/status", "/v1/commands/id-0"} {
+			s := newSite(t).runs(task.DeployWait, writeStep)
+			s.ramdisk.before = func(_ http.ResponseWriter, r *http.Request) bool {
+				if r.URL.Path == path {
+					<-r.Context().Done()
+					panic(http.ErrAbortHandler)
+				}
+				return false
+			}
+			began := time.Now()
+			got, err := s.beat(t)
+			require.NoError(t, err)
+			require.Equal(t, task.DeployWait, got)
+			require.Equal(t, 10*time.Second, time.Since(began), "the next node waits no longer")
+			require.Len(t, s.seen.Evidence(), 1)
+			require.Equal(t, "id-0", s.Node.DriverInternalInfo["agent_command_id"])
+		}
+	})
+}
+
 func TestHeartbeatCanceled(t *testing.T) {
 	t.Parallel()
 	s := newSite(t).runs(task.DeployWait, writeStep)
@@ -254,6 +275,7 @@ func TestHeartbeatOfABadRecord(t *testing.T) {
 	require.ErrorContains(t, err, "write_image")
 
 	s = newSite(t).runs(task.DeployWait, writeStep)
+	s.Node.SetInternal("agent_url", nil)
 	_, err = s.deploy.Heartbeat(t.Context(), s.Task, deploy.Heartbeat{})
 	require.ErrorIs(t, err, task.ErrMissingParameter)
 	_, err = s.deploy.Heartbeat(t.Context(), s.Task, deploy.Heartbeat{Status: "error"})

@@ -24,7 +24,7 @@ func confide(n *task.Node) {
 	n.DriverInfo = task.Info{"ipmi_password": "canary-bmc", "snmp_auth_key": "canary-snmp"}
 	n.InstanceInfo["image_source"] = "https://images.example.com/disk.raw?X-Signature=canary-signature"
 	n.InstanceInfo["image_url"] = "https://images.example.com/disk.raw?X-Signature=canary-signature"
-	n.InstanceInfo["configdrive"] = "canary-configdrive"
+	n.InstanceInfo["configdrive"] = "H4sIcanary/configdrive"
 	n.InstanceInfo["rescue_password"] = "canary-rescue"
 	n.InstanceInfo["image_pull_secret"] = "canary-pull"
 	n.Properties["vault_token"] = "canary-vault"
@@ -61,14 +61,14 @@ func TestHandlerTellsNoSecret(t *testing.T) {
 	s := newServer(t, []*task.Node{waiting, active, fresh}, func(c *agent.HandlerConfig) {
 		c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	})
-	first := s.lookup(fresh.UUID)
+	first := s.own(fresh.UUID)
 	requireNoCanary(t, "the first lookup", first.Body.String())
 	token := foundIn(t, first).Config.Token
 
 	bad := map[string]any{"callback_url": "http://u:" + canary + "@x/"}
 	answers := []*httptest.ResponseRecorder{
 		s.call("GET", "/", ""), s.call("GET", "/v1/", ""), s.call("GET", "/v1/nodes/"+waiting.UUID, ""),
-		s.lookup(waiting.UUID), s.lookup(active.UUID), s.lookup(fresh.UUID), s.lookup("", mac(waiting), mac(active)),
+		s.own(waiting.UUID), s.own(active.UUID), s.own(fresh.UUID), s.lookup(waiting.UUID), s.lookup("", mac(waiting), mac(active)),
 		s.beat(waiting.UUID, beatBody(t, nil)), s.beat(waiting.UUID, beatBody(t, bad)), s.beat(waiting.UUID, beatBody(t, map[string]any{"agent_version": canary + "\n"})),
 		s.beat(waiting.UUID, beatBody(t, map[string]any{canary: canary})), s.beat(waiting.UUID, canary), s.beat(active.UUID, beatBody(t, nil)),
 		s.beat(fresh.UUID, beatBody(t, nil)), s.beat(fresh.UUID, beatBody(t, map[string]any{"agent_token": token})),

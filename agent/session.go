@@ -4,6 +4,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/ferrule/ferrule/deploy"
 	"github.com/ferrule/ferrule/task"
 )
 
@@ -25,7 +26,9 @@ const (
 	keyToken     = "agent_secret_token"
 	keyStarted   = "agent_started_at"         // by the ramdisk's own word: identifies its boot
 	keyCommand   = "agent_command_id"         // of the step that runs
-	keyManagers  = "hardware_manager_version" // that the clean steps were listed with
+	keyManagers  = "hardware_manager_version" // that the steps were listed with
+	keyMismatch  = "agent_step_listed_again"  // the step whose hardware managers were others
+	keyRebooting = "agent_step_reboots"       // the step is complete when the ramdisk is up again
 )
 
 // sessionOf returns the session that n's ramdisk has announced.
@@ -39,9 +42,38 @@ func sessionOf(op string, n *task.Node) (Session, error) {
 	return s, nil
 }
 
+// moved says what a heartbeat tells otherwise than an earlier one of the same
+// boot did, "" for nothing. An agent keeps its address and its certificate for as
+// long as it runs, so whoever comes with others has the token from elsewhere,
+// and would be sent the image and the config drive.
+func moved(n *task.Node, h deploy.Heartbeat) string {
+	known := n.DriverInternalInfo.Text(keyURL)
+	certificate, _ := n.DriverInternalInfo[keyVerifyCA].(string)
+	switch {
+	case known == "":
+		return ""
+	case strings.HasPrefix(known, "https:") && !strings.HasPrefix(h.CallbackURL, "https:"):
+		return "callback_url is plain HTTP, and was https earlier in this boot"
+	case known != h.CallbackURL:
+		return "callback_url is another than earlier in this boot"
+	case certificate != h.VerifyCA:
+		return "agent_verify_ca is another certificate than earlier in this boot"
+	}
+	return ""
+}
+
 // endSession forgets n's ramdisk: it is about to lose its power, or has.
 func endSession(n *task.Node) {
-	for _, k := range []string{keyURL, keyVersion, keyHeartbeat, keyVerifyCA, keyToken, keyStarted, keyCommand, keyManagers} {
+	endBoot(n)
+	for _, k := range []string{keyManagers, cacheKey(deploy.CleanSteps), cacheKey(deploy.DeploySteps)} {
+		n.SetInternal(k, nil)
+	}
+}
+
+// endBoot forgets one boot of a ramdisk that a step restarts; the steps that it
+// has listed are still to run.
+func endBoot(n *task.Node) {
+	for _, k := range []string{keyURL, keyVersion, keyHeartbeat, keyVerifyCA, keyToken, keyStarted, keyCommand, keyMismatch, keyRebooting} {
 		n.SetInternal(k, nil)
 	}
 }
@@ -50,7 +82,7 @@ func endSession(n *task.Node) {
 // and what lets anybody fetch it or the image.
 func confided(n *task.Node) []string {
 	drive := n.InstanceInfo.Text("configdrive")
-	secrets := []string{drive}
+	secrets := []string{drive, n.InstanceInfo.Text("image_server_password")}
 	for _, location := range []string{drive, n.InstanceInfo.Text(imageKey)} {
 		if !strings.HasPrefix(location, "http") {
 			continue
@@ -65,10 +97,13 @@ func confided(n *task.Node) []string {
 	return secrets
 }
 
-// shownInternal is n's driver_internal_info as a ramdisk may see it.
+// shownInternal is n's driver_internal_info as a ramdisk may see it; what the
+// node keeps of the ramdisk's own steps is no news to it.
 func shownInternal(n *task.Node) task.Info {
 	info := shown(n.DriverInternalInfo)
-	delete(info, keyToken)
+	for _, key := range []string{keyToken, cacheKey(deploy.CleanSteps), cacheKey(deploy.DeploySteps)} {
+		delete(info, key)
+	}
 	return info
 }
 

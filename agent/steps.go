@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -21,22 +20,116 @@ const (
 	bootInstance        = "boot_instance"
 )
 
-// Steps implements [deploy.Stepper]. Clean steps are asked from the ramdisk, once
-// it has called; until then there are none.
+// agentLeaves is the priority of the last step for which a ramdisk runs.
+const agentLeaves = 40
+
+// Steps implements [deploy.Stepper]. The ramdisk is asked for steps of its own
+// once it has called; until then there are no clean steps.
 func (d *Deploy) Steps(ctx context.Context, t *task.Task, kind deploy.Kind) ([]deploy.Step, error) {
-	role := string(driver.DeployRole)
-	switch {
-	case kind == deploy.DeploySteps:
-		return []deploy.Step{
+	const op = "agent.Steps"
+	n := t.Node
+	var steps []deploy.Step
+	switch kind {
+	case deploy.DeploySteps:
+		role := string(driver.DeployRole)
+		steps = []deploy.Step{
 			{Interface: role, Name: writeImage, Priority: 80, NeedsRamdisk: true},
-			{Interface: role, Name: prepareInstanceBoot, Priority: 60},
-			{Interface: role, Name: tearDownAgent, Priority: 40, NeedsRamdisk: true},
+			{Interface: role, Name: prepareInstanceBoot, Priority: 60, NeedsRamdisk: true},
+			{Interface: role, Name: tearDownAgent, Priority: agentLeaves, NeedsRamdisk: true},
 			{Interface: role, Name: bootInstance, Priority: 20},
-		}, nil
-	case kind != deploy.CleanSteps || t.Node.DriverInternalInfo.Text(keyURL) == "":
+		}
+	case deploy.CleanSteps:
+	default:
 		return nil, nil
 	}
-	return d.cleanSteps(ctx, t)
+	up := n.DriverInternalInfo.Text(keyURL) != ""
+	if up {
+		inBand, err := d.inBand(ctx, t, inBandQuery{op, kind, driver.DeployRole})
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range inBand {
+			if !slices.ContainsFunc(steps, s.Same) { // the agent's own write_image gets its arguments from ours
+				steps = append(steps, s)
+			}
+		}
+	}
+	return d.prioritize(n, plan{op, kind, driver.DeployRole, up}, steps)
+}
+
+// A plan says what [Deploy.prioritize] is about.
+type plan struct {
+	op       string
+	kind     deploy.Kind
+	role     driver.Role
+	complete bool // all steps are known, also the ramdisk's
+}
+
+// prioritize gives steps the priorities of the configuration, and deploy steps
+// then those, and the arguments, that the instance asks for.
+func (d *Deploy) prioritize(n *task.Node, p plan, steps []deploy.Step) ([]deploy.Step, error) {
+	override := d.cfg.CleanPriorities
+	var asked []deploy.Step
+	if p.kind == deploy.DeploySteps {
+		override = d.cfg.DeployPriorities
+		var err error
+		if asked, err = askedSteps(p.op, n); err != nil {
+			return nil, err
+		}
+	}
+	var errs []error
+	refuse := func(field string, err error, remedy string) {
+		errs = append(errs, &task.Error{Op: p.op, Node: n.String(), Field: field, Err: err, Remedy: remedy})
+	}
+	for i := range steps {
+		s := &steps[i]
+		if priority, ok := override[s.String()]; ok {
+			s.Priority = priority
+		}
+		if j := slices.IndexFunc(asked, s.Same); j >= 0 {
+			s.Priority, s.Args = asked[j].Priority, asked[j].Args
+			if err := s.CheckArgs(); err != nil {
+				refuse("instance_info."+stepsKey, err, "give the arguments that the step has")
+			}
+		}
+		if p.kind == deploy.DeploySteps && tooLate(*s) {
+			refuse("deploy_step", fmt.Errorf("%w: step %s has priority %d, and the ramdisk is gone after %d", task.ErrInvalidParameter, s, s.Priority, agentLeaves), "give it a higher one, or 0")
+		}
+	}
+	for _, a := range asked {
+		if p.complete && a.Interface == string(p.role) && !slices.ContainsFunc(steps, a.Same) {
+			refuse("instance_info."+stepsKey, fmt.Errorf("%w: the ramdisk has no step %s", task.ErrInvalidParameter, a), "ask for steps that it has")
+		}
+	}
+	return steps, task.Join(errs...)
+}
+
+// tooLate reports whether a deploy step would run when its ramdisk is gone.
+func tooLate(s deploy.Step) bool {
+	return s.NeedsRamdisk && s.Name != tearDownAgent && s.Priority > 0 && s.Priority <= agentLeaves
+}
+
+// stepsKey is where instance_info has deploy steps, with Ironic's names: a list
+// of objects with interface, step, priority and args.
+const stepsKey = "deploy_steps"
+
+// askedSteps returns the deploy steps that the instance asks for.
+func askedSteps(op string, n *task.Node) ([]deploy.Step, error) {
+	v := n.InstanceInfo[stepsKey]
+	if v == nil {
+		return nil, nil
+	}
+	data, err := json.Marshal(v)
+	var steps []deploy.Step
+	if err == nil {
+		err = json.Unmarshal(data, &steps)
+	}
+	bad := err != nil || slices.ContainsFunc(steps, func(s deploy.Step) bool { return s.Name == "" || s.Interface == "" || s.Priority < 0 })
+	if bad { // what the list holds may be secret
+		return nil, &task.Error{Op: op, Node: n.String(), Field: "instance_info." + stepsKey, Err: task.ErrInvalidParameter,
+			Remedy: "give a list of objects with interface, step, priority and args"}
+	}
+	return steps, nil
 }
 
 // ExecuteStep implements [deploy.Stepper].
@@ -45,19 +138,18 @@ func (d *Deploy) ExecuteStep(ctx context.Context, t *task.Task, kind deploy.Kind
 	if err := t.RequireExclusive(op); err != nil {
 		return "", err
 	}
-	if kind == deploy.CleanSteps {
-		return d.cleanStep(ctx, t, s)
-	}
+	ours := kind == deploy.DeploySteps && s.Interface == string(driver.DeployRole)
 	switch {
-	case kind != deploy.DeploySteps || s.Interface != string(driver.DeployRole):
-	case s.Name == writeImage:
+	case ours && s.Name == writeImage:
 		return d.writeImage(ctx, t, s)
-	case s.Name == prepareInstanceBoot:
-		return "", driver.Of(t).Boot.PrepareInstance(ctx, t)
-	case s.Name == tearDownAgent:
+	case ours && s.Name == prepareInstanceBoot:
+		return d.prepareInstanceBoot(ctx, t)
+	case ours && s.Name == tearDownAgent:
 		return "", d.tearDownAgent(ctx, t)
-	case s.Name == bootInstance:
-		return "", driver.SetPower(ctx, t, driver.PowerOn)
+	case ours && s.Name == bootInstance:
+		return "", d.bootInstance(ctx, t)
+	case kind == deploy.CleanSteps, ours && listed(t.Node, kind, s):
+		return d.startStep(ctx, t, kind, s)
 	}
 	return "", &task.Error{Op: op, Node: t.Node.String(), Field: string(kind) + "_step", Err: fmt.Errorf("%w: step %s", task.ErrUnsupported, s)}
 }
@@ -67,16 +159,35 @@ func (d *Deploy) writeImage(ctx context.Context, t *task.Task, s deploy.Step) (t
 	if err != nil {
 		return "", err
 	}
+	t.Node.SetInternal(layoutKey, nil) // what was on the disk is not there any more
 	step := map[string]any{"interface": s.Interface, "step": s.Name, "args": args}
 	return d.start(ctx, t, task.DeployWait, Call{Name: "deploy.execute_deploy_step", Params: map[string]any{
 		"step": step, "node": commandNode(t.Node), "ports": commandPorts(t),
 	}})
 }
 
-func (d *Deploy) cleanStep(ctx context.Context, t *task.Task, s deploy.Step) (task.State, error) {
-	return d.start(ctx, t, task.CleanWait, Call{Name: "clean.execute_clean_step", Params: map[string]any{
-		"step": s.Info(), "node": commandNode(t.Node), "ports": commandPorts(t), "clean_version": t.Node.DriverInternalInfo[keyManagers],
-	}})
+// ask sends a command that is answered at once, and returns its result if it
+// succeeded. What fails is an [APIError] or an error of the command, with node.
+func (d *Deploy) ask(ctx context.Context, op string, n *task.Node, call Call) (*Result, error) {
+	s, err := sessionOf(op, n)
+	if err != nil {
+		return nil, err
+	}
+	res, err := d.execute(ctx, s, call)
+	if err != nil {
+		return nil, nodeError(op, n, err)
+	}
+	return res, failure(op, n, res)
+}
+
+// commandTime is how long a ramdisk may take to accept a command, or to answer
+// one that it answers at once, all attempts together.
+const commandTime = 90 * time.Second
+
+func (d *Deploy) execute(ctx context.Context, s Session, call Call) (*Result, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, commandTime, ErrUnreachable)
+	defer cancel()
+	return d.client.Execute(ctx, s, call)
 }
 
 // start sends a command that a later heartbeat completes, in state wait.
@@ -88,7 +199,7 @@ func (d *Deploy) start(ctx context.Context, t *task.Task, wait task.State, call 
 	if err != nil {
 		return "", err
 	}
-	res, err := d.client.Execute(ctx, s, call)
+	res, err := d.execute(ctx, s, call)
 	if err != nil {
 		return "", nodeError(op, n, err)
 	}
@@ -114,128 +225,4 @@ func commandPorts(t *task.Task) []*task.Port {
 		return []*task.Port{}
 	}
 	return t.Ports
-}
-
-// The time between two looks at the power of a machine that switches itself off
-// grows from the first of these to the second.
-const (
-	firstPowerPoll = 100 * time.Millisecond
-	powerPoll      = 5 * time.Second
-)
-
-// tearDownAgent has the ramdisk flush its buffers and power the machine off, and
-// helps with the BMC.
-func (d *Deploy) tearDownAgent(ctx context.Context, t *task.Task) error {
-	const op = "agent.ExecuteStep"
-	s, err := sessionOf(op, t.Node)
-	if err != nil {
-		return err
-	}
-	res, err := d.client.Execute(ctx, s, Call{Name: "standby.power_off"})
-	if err == nil && res.Status != Running {
-		err = failure(op, t.Node, res)
-	}
-	if err != nil {
-		// The image is complete only if the ramdisk flushed it, so a machine
-		// that merely does not answer gets the full wait, and one that refuses
-		// fails the deploy.
-		if e := d.unanswered(t, op, err); e != nil {
-			return e
-		}
-	}
-	if err := d.waitPowerOff(ctx, t); err != nil {
-		return err
-	}
-	if err := driver.SetPower(ctx, t, driver.PowerOff); err != nil {
-		return err
-	}
-	endSession(t.Node)
-	return d.withdrawImage(ctx, t) // nobody needs it any more
-}
-
-// waitPowerOff returns when the machine is off or has had its time.
-func (d *Deploy) waitPowerOff(ctx context.Context, t *task.Task) error {
-	deadline := time.Now().Add(d.cfg.PowerOffWait)
-	for wait := firstPowerPoll; ; wait = min(2*wait, powerPoll) {
-		state, err := driver.Of(t).Power.PowerState(ctx, t)
-		if err == nil && state == driver.PowerOff {
-			return nil
-		}
-		left := time.Until(deadline)
-		if left <= 0 {
-			t.Log().Info("the ramdisk did not power off in time, the BMC does it", "waited", d.cfg.PowerOffWait, "error", err)
-			return nil
-		}
-		if err := pause(ctx, min(wait, left)); err != nil {
-			return &task.Error{Op: "agent.ExecuteStep", Node: t.Node.String(), Err: err}
-		}
-	}
-}
-
-// cleanSteps asks the ramdisk for its steps.
-func (d *Deploy) cleanSteps(ctx context.Context, t *task.Task) ([]deploy.Step, error) {
-	const op = "agent.Steps"
-	n := t.Node
-	s, err := sessionOf(op, n)
-	if err != nil {
-		return nil, err
-	}
-	res, err := d.client.Execute(ctx, s, Call{Name: "clean.get_clean_steps", Wait: true, Params: map[string]any{
-		"node": commandNode(n), "ports": commandPorts(t),
-	}})
-	if err != nil {
-		return nil, nodeError(op, n, err)
-	}
-	if err := failure(op, n, res); err != nil {
-		return nil, err
-	}
-	steps, managers, err := decodeSteps(res.Result)
-	if err != nil {
-		return nil, nodeError(op, n, err)
-	}
-	if t.Exclusive() {
-		n.SetInternal(keyManagers, managers)
-	}
-	return steps, nil
-}
-
-// What a ramdisk may list, in steps and in bytes; a stock agent has some ten
-// steps in a few thousand bytes.
-const (
-	maxSteps    = 1000
-	maxStepList = 1 << 20
-)
-
-// decodeSteps reads the result of get_clean_steps. Steps of another interface
-// than deploy are left out: the driver's other roles run those.
-func decodeSteps(data []byte) ([]deploy.Step, map[string]any, error) {
-	var list struct {
-		Steps    map[string][]deploy.Step `json:"clean_steps"`
-		Managers map[string]any           `json:"hardware_manager_version"`
-	}
-	if len(data) > maxStepList {
-		return nil, nil, fmt.Errorf("the ramdisk's list of clean steps is longer than %d bytes", maxStepList)
-	}
-	if err := json.Unmarshal(data, &list); err != nil {
-		return nil, nil, fmt.Errorf("the ramdisk's clean steps cannot be read: %s", excerpt(err.Error()))
-	}
-	if list.Steps == nil || list.Managers == nil {
-		return nil, nil, fmt.Errorf("the ramdisk's clean steps cannot be read: clean_steps or hardware_manager_version is missing")
-	}
-	var steps []deploy.Step
-	for _, manager := range slices.Sorted(maps.Keys(list.Steps)) {
-		for _, s := range list.Steps[manager] {
-			switch {
-			case s.Name == "" || len(s.Name) > 255 || s.Name != printable(s.Name) || s.Interface == "":
-				return nil, nil, fmt.Errorf("the ramdisk lists a clean step with a bad name or no interface: %q", excerpt(s.String()))
-			case len(steps) == maxSteps:
-				return nil, nil, fmt.Errorf("the ramdisk lists more than %d clean steps", maxSteps)
-			case s.Interface != string(driver.DeployRole) || slices.ContainsFunc(steps, s.Same):
-				continue
-			}
-			s.Args, s.NeedsRamdisk = nil, true
-			steps = append(steps, s)
-		}
-	}
-	return steps, list.Managers, nil
 }

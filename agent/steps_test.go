@@ -35,7 +35,7 @@ func TestDeploySteps(t *testing.T) {
 	deploy.Sort(steps)
 	require.Equal(t, []deploy.Step{
 		{Interface: "deploy", Name: "write_image", Priority: 80, NeedsRamdisk: true},
-		{Interface: "deploy", Name: "prepare_instance_boot", Priority: 60},
+		{Interface: "deploy", Name: "prepare_instance_boot", Priority: 60, NeedsRamdisk: true},
 		{Interface: "deploy", Name: "tear_down_agent", Priority: 40, NeedsRamdisk: true},
 		{Interface: "deploy", Name: "boot_instance", Priority: 20},
 	}, steps)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/ferrule/ferrule/deploy/disk"
 	"github.com/ferrule/ferrule/task"
 )
 
@@ -30,7 +31,7 @@ func (a *agent) eraseDevices(ctx context.Context, c *command, _ parameters) (any
 	for _, d := range disks {
 		before := done
 		report := func(n int64) { done = before + n; c.report(done, total) }
-		if err := a.onDisk(ctx, d.Name, func(disk Disk) error { return eraseAll(ctx, disk, d.Size, report) }); err != nil {
+		if err := a.onDisk(ctx, d, func(d *disk.Disk) error { return eraseAll(ctx, d, report) }); err != nil {
 			return nil, eraseError(d.Name, err)
 		}
 	}
@@ -44,7 +45,7 @@ func (a *agent) eraseMetadata(ctx context.Context, _ *command, _ parameters) (an
 		return nil, err
 	}
 	for _, d := range disks {
-		if err := a.onDisk(ctx, d.Name, func(disk Disk) error { return wipeEnds(disk, d.Size) }); err != nil {
+		if err := a.onDisk(ctx, d, disk.Wipe); err != nil {
 			return nil, eraseError(d.Name, err)
 		}
 	}
@@ -80,29 +81,33 @@ func (a *agent) erasable(ctx context.Context) ([]task.Disk, error) {
 	return disks, nil
 }
 
-func (a *agent) onDisk(ctx context.Context, name string, work func(Disk) error) error {
-	d, err := a.host.OpenDisk(ctx, name)
+func (a *agent) onDisk(ctx context.Context, which task.Disk, work func(*disk.Disk) error) error {
+	d, err := a.host.OpenDisk(ctx, which.Name)
 	if err != nil {
 		return err
 	}
-	err = work(d)
+	on := &disk.Disk{Device: d, Size: which.Size}
+	if b, ok := d.(BlockSizer); ok {
+		on.BlockSize = b.BlockSize()
+	}
+	err = work(on)
 	if closeErr := d.Close(); err == nil {
 		err = closeErr
 	}
 	return err
 }
 
-func eraseAll(ctx context.Context, d Disk, size int64, report func(int64)) error {
-	chunk := int64(blockSize)
-	if _, ok := d.(Zeroer); ok {
+func eraseAll(ctx context.Context, d *disk.Disk, report func(int64)) error {
+	chunk := int64(mib)
+	if d.CanZero() {
 		chunk = 1 << 30 // large, and small enough that a canceled erasure ends soon
 	}
-	for off := int64(0); off < size; off += chunk {
+	for off := int64(0); off < d.Size; off += chunk {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		n := min(chunk, size-off)
-		if err := zero(d, off, n); err != nil {
+		n := min(chunk, d.Size-off)
+		if err := d.Zero(off, n); err != nil {
 			return err
 		}
 		report(off + n)

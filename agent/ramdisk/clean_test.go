@@ -11,13 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ferrule/ferrule/agent/ramdisk"
+	"github.com/ferrule/ferrule/deploy/disk"
 	"github.com/ferrule/ferrule/task"
 )
 
 // clean runs a clean step on a node with that driver_internal_info.
 func (a *agent) clean(step string, internal map[string]any) command {
 	return a.do("clean.execute_clean_step", map[string]any{
-		"step": map[string]any{"interface": "deploy", "step": step}, "ports": []any{}, "clean_version": map[string]any{"FerruleHardwareManager": "1"},
+		"step": map[string]any{"interface": "deploy", "step": step}, "ports": []any{}, "clean_version": map[string]any{"FerruleHardwareManager": "2"},
 		"node": map[string]any{"uuid": uuid, "driver_internal_info": internal},
 	})
 }
@@ -131,8 +132,8 @@ func TestVersions(t *testing.T) {
 	a := boot(t, newConductor(t, "1.90"), twoDisks())
 	for version, want := range map[string]string{
 		`null`:                                   "SUCCEEDED",
-		`{"FerruleHardwareManager": "1"}`:        "SUCCEEDED",
-		`{"FerruleHardwareManager": "2"}`:        "CLEAN_VERSION_MISMATCH",
+		`{"FerruleHardwareManager": "2"}`:        "SUCCEEDED",
+		`{"FerruleHardwareManager": "1"}`:        "CLEAN_VERSION_MISMATCH",
 		`{}`:                                     "CLEAN_VERSION_MISMATCH",
 		`"1"`:                                    "CLEAN_VERSION_MISMATCH",
 		`{"FerruleHardwareManager": 1}`:          "CLEAN_VERSION_MISMATCH",
@@ -151,7 +152,7 @@ func TestVersions(t *testing.T) {
 	require.Equal(t, "InvalidCommandParamsError", c.Error.Type)
 }
 
-var _ ramdisk.Zeroer = (*zeroMedium)(nil)
+var _ disk.Zeroer = (*zeroMedium)(nil)
 
 // TestDisksAreOpenedUnderContext has a host whose disk takes for ever to open.
 func TestDisksAreOpenedUnderContext(t *testing.T) {

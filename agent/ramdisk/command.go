@@ -64,7 +64,7 @@ type handler struct {
 
 // handlers returns every command by extension and name.
 func (a *agent) handlers() map[string]map[string]handler {
-	return map[string]map[string]handler{
+	all := map[string]map[string]handler{
 		"standby": {
 			"power_off":           {run: a.powerOff},
 			"run_image":           {run: a.runImage},
@@ -72,12 +72,21 @@ func (a *agent) handlers() map[string]map[string]handler {
 			"sync":                {run: a.syncDisks, sync: true},
 			"get_partition_uuids": {run: a.partitionUUIDs, sync: true},
 		},
+		"image":  {"install_bootloader": {run: a.installBootLoader}},
 		"deploy": a.stepHandlers("deploy", a.deploySteps()),
 		"clean":  a.stepHandlers("clean", a.cleanSteps()),
 		"poll": {
 			"get_hardware_info": {run: a.hardwareInfo, sync: true},
+			"set_node_info":     {run: a.setNodeInfo, sync: true},
 		},
 	}
+	if r, ok := a.host.(Rescuer); ok {
+		all["rescue"] = map[string]handler{"finalize_rescue": {run: a.rescue(r), check: checkRescue, sync: true}}
+	}
+	if l, ok := a.host.(Logger); ok {
+		all["log"] = map[string]handler{"collect_system_logs": {run: systemLogs(l), sync: true}}
+	}
+	return all
 }
 
 // A command is one that was accepted.
@@ -114,6 +123,34 @@ func (c *command) result() result {
 	if c.status == running && c.progress != nil {
 		r.Result = map[string]progress{"progress": *c.progress}
 	}
+	return r
+}
+
+// as is r as somebody with that view sees it. A step that has ended is shown by
+// its name, without its arguments, in which there are a config drive and
+// passwords; other results are not shown at all.
+func (r result) as(v view) result {
+	if v == whole {
+		return r
+	}
+	all, _ := r.Result.(map[string]any)
+	r.Result = nil
+	if !strings.HasPrefix(r.Name, "execute_") || all == nil {
+		return r
+	}
+	shown := map[string]any{}
+	for key, value := range all {
+		if raw, ok := value.(json.RawMessage); ok && strings.HasSuffix(key, "_step") {
+			var name struct {
+				Interface string `json:"interface"`
+				Step      string `json:"step"`
+			}
+			_ = json.Unmarshal(raw, &name) // it was a step when it ran
+			value = name
+		}
+		shown[key] = value
+	}
+	r.Result = shown
 	return r
 }
 

@@ -6,8 +6,18 @@
 // the machine's interfaces (GET /v1/lookup), takes the token of this boot from
 // the answer, serves the command API (POST /v1/commands/) and heartbeats (POST
 // /v1/heartbeat/UUID) until its context ends or a command powers the machine
-// off. What it can do is in the steps and commands it lists: writing a raw
-// whole-disk image, erasing disks, powering off, rebooting.
+// off. What it can do is in the steps and commands it lists: writing images,
+// erasing disks, powering off, rebooting; on hosts that are a [Rescuer] or a
+// [Logger] also letting a rescue user in, and sending logs.
+//
+// # Images
+//
+// Package image fetches, verifies and writes them in one pass: raw, compressed
+// and qcow2 images, in little memory, over links that break. A whole-disk image
+// gets its config drive and has its GPT repaired, a partition image the layout
+// that Ironic asks for, by package disk. Until all is on the disk and right,
+// nothing on it boots. The boot loader of a partition image is for hosts that
+// are a [BootLoaderInstaller].
 //
 // # Machines
 //
@@ -30,6 +40,11 @@
 // While a command runs, its command_result may be
 // {"progress": {"done": BYTES, "total": BYTES}}, which ironic-python-agent does
 // not have; total is 0 while it is unknown.
+//
+// Commands need the token. A conductor that reads without it sees that commands
+// run and how steps ended, nothing of what they were given, until one has read
+// with the token: from then on reading needs it too. Stock conductors of before
+// 2025 never send it.
 //
 // The API is plain HTTP: the token is protection against mistakes and other
 // machines, not against somebody who reads the network.

@@ -43,12 +43,12 @@ func TestDownloadIsTakenUp(t *testing.T) {
 		"before the first byte":  {before: middle(0), etag: `"v1"`, ranges: []string{"", ""}, ifRange: []string{"", ""}},
 		"before the last byte":   {before: middle(len(content) - 1), etag: `"v1"`, ranges: []string{"", "bytes=3145732-"}, ifRange: []string{"", `"v1"`}},
 		"again and again":        {before: again(content), etag: `"v1"`, ranges: []string{"", "bytes=100-", "bytes=200-", "bytes=300-"}, ifRange: []string{"", `"v1"`, `"v1"`, `"v1"`}},
-		"the content changed":    {before: middle(2 * mib), etag: `"v2"`, served: other, ranges: []string{"", "bytes=2097152-"}, ifRange: []string{"", `"v1"`}},
-		"it shrank":              {before: middle(2 * mib), etag: `"v2"`, served: content[:mib], ranges: []string{"", "bytes=2097152-"}, ifRange: []string{"", `"v1"`}},
+		"the content changed":    {before: middle(2 * mib), etag: `"v2"`, served: other, ranges: []string{"", "bytes=2097152-", ""}, ifRange: []string{"", `"v1"`, ""}},
+		"it shrank":              {before: middle(2 * mib), etag: `"v2"`, served: content[:mib], ranges: []string{"", "bytes=2097152-", ""}, ifRange: []string{"", `"v1"`, ""}},
 		"it changed, unnoticed":  {before: middle(2 * mib), etag: `"v1"`, served: changedLast(content), ranges: []string{"", "bytes=2097152-"}, ifRange: []string{"", `"v1"`}, kind: "ImageChecksumError"},
 		"it grew, unnoticed":     {before: middle(2 * mib), etag: `"v1"`, served: append(bytes.Clone(content), 1), ranges: []string{"", "bytes=2097152-"}, ifRange: []string{"", `"v1"`}, kind: "ImageDownloadError"},
 		"another range comes":    {before: anotherRange(content), etag: `"v1"`, ranges: []string{"", "bytes=1048576-"}, ifRange: []string{"", `"v1"`}, kind: "ImageDownloadError"},
-		"no range can be served": {before: noRange(content), etag: `"v1"`, ranges: []string{"", "bytes=1048576-"}, ifRange: []string{"", `"v1"`}},
+		"no range can be served": {before: noRange(content), etag: `"v1"`, ranges: []string{"", "bytes=1048576-", ""}, ifRange: []string{"", `"v1"`, ""}},
 		"there is nothing more":  {before: withoutEnd(content), ranges: []string{"", "bytes=3145733-", ""}, ifRange: []string{"", "", ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -210,7 +210,7 @@ func TestDownloadFails(t *testing.T) {
 		"time-out":         {before: times(1, func(w http.ResponseWriter) { w.WriteHeader(408) }), requests: 2},
 		"hangs up":         {before: times(2, func(http.ResponseWriter) { panic(http.ErrAbortHandler) }), requests: 3},
 		"busy for ever":    {before: status(500), requests: 4, kind: "ImageDownloadError", detail: "the server answered 500 Internal Server Error (4 attempts, 0 bytes received)"},
-		"not there":        {before: status(404), requests: 1, kind: "ImageDownloadError", detail: "Download of image disk.raw failed: http://HOST/disk.raw: the server answered 404 Not Found"},
+		"not there":        {before: status(404), requests: 1, kind: "ImageDownloadError", detail: "Download of image disk.raw failed: http://HOST/disk.raw: the image cannot be fetched: the server answered 404 Not Found"},
 		"forbidden":        {before: status(403), requests: 1, kind: "ImageDownloadError", detail: "403"},
 		"gone":             {before: status(410), requests: 1, kind: "ImageDownloadError", detail: "410"},
 		"no content":       {before: status(204), requests: 1, kind: "ImageDownloadError", detail: "204"},
@@ -260,7 +260,7 @@ func TestDownloadFails(t *testing.T) {
 		"stalls for ever": {before: func(_ int, _ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true },
 			change: func(c *ramdisk.Config) {
 				c.Parameters["ipa-image-download-connection-timeout"], c.Parameters["ipa-image-download-connection-retries"] = "0.3", "1"
-			}, requests: 2, kind: "ImageDownloadError", detail: "no data for the time of ipa-image-download-connection-timeout (2 attempts, 0 bytes received)"},
+			}, requests: 2, kind: "ImageDownloadError", detail: "the server sent nothing for too long (2 attempts, 0 bytes received)"},
 		"takes too long": {before: func(_ int, w http.ResponseWriter, r *http.Request) bool {
 			w.Write(content[:mib])
 			w.(http.Flusher).Flush()
@@ -324,7 +324,7 @@ func TestSecondURL(t *testing.T) {
 		return true
 	}
 	c = a.write(info("", content, map[string]any{"urls": []string{first.URL + "/a", second.URL + "/b"}}))
-	require.Contains(t, c.Error.Details, "/a: the server answered 410 Gone; "+second.URL+"/b: the server answered 404 Not Found")
+	require.Contains(t, c.Error.Details, "/a: the image cannot be fetched: the server answered 410 Gone; "+second.URL+"/b: the image cannot be fetched: the server answered 404 Not Found")
 }
 
 func TestImageCredentials(t *testing.T) {

@@ -11,17 +11,14 @@ func DecodeCommandForTest(body []byte) (name string, err error) {
 	name, params, err := decodeCommand(body)
 	if err == nil {
 		if i, err := decodeImage(params); err == nil {
-			i.supported()
-			i.digest(false)
+			_, _ = i.checksum(false)
+			_, _ = i.layout("")
 		}
 		checkVersion(params["deploy_version"])
 		empty(params["configdrive"])
 	}
 	return name, err
 }
-
-// ContentRangeForTest is the reader of Content-Range.
-var ContentRangeForTest = contentRange
 
 // DecodeLookupForTest decodes lookup's answer.
 func DecodeLookupForTest(body []byte) (uuid string, heartbeatTimeout time.Duration, err error) {

@@ -2,7 +2,6 @@ package ramdisk_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -34,40 +33,6 @@ func FuzzCommandBody(f *testing.F) {
 		require.NoError(t, json.Unmarshal(body, &v), "only JSON objects are commands")
 		require.Equal(t, v["name"], name)
 	})
-}
-
-func FuzzContentRange(f *testing.F) {
-	for _, s := range []string{"bytes 0-9/10", "bytes 5-9/10", "bytes 0-8/10", "bytes 0-9/*", "bytes */10", "bytes -1-9/10", "items 0-9/10", "", "bytes 9223372036854775807-9223372036854775807/9223372036854775807", "bytes +1-9/10"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		from, total, ok := ramdisk.ContentRangeForTest(s)
-		if !ok {
-			return
-		}
-		require.GreaterOrEqual(t, from, int64(0))
-		require.True(t, strings.HasPrefix(s, "bytes "))
-		require.GreaterOrEqual(t, total, int64(0))
-		if from < total {
-			again, all, ok := ramdisk.ContentRangeForTest(fmt.Sprintf("bytes %d-%d/%d", from, total-1, total))
-			require.True(t, ok)
-			require.Equal(t, []int64{from, total}, []int64{again, all})
-		}
-	})
-}
-
-func TestContentRange(t *testing.T) {
-	t.Parallel()
-	for s, want := range map[string][2]int64{
-		"bytes 0-9/10": {0, 10}, "bytes 5-9/10": {5, 10}, "bytes 9-9/10": {9, 10},
-		"bytes 0-8/10": {-1}, "bytes 0-10/10": {-1}, "bytes 0-9/*": {-1}, "bytes */10": {-1}, "items 0-9/10": {-1}, "": {-1}, "bytes 10-9/10": {-1}, "bytes 0--1/0": {-1},
-	} {
-		from, total, ok := ramdisk.ContentRangeForTest(s)
-		require.Equal(t, want[0] >= 0, ok, "%q", s)
-		if ok {
-			require.Equal(t, want, [2]int64{from, total}, "%q", s)
-		}
-	}
 }
 
 func FuzzLookupAnswer(f *testing.F) {

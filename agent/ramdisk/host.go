@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"github.com/ferrule/ferrule/deploy/disk"
 	"github.com/ferrule/ferrule/task"
 )
 
@@ -42,44 +43,21 @@ type Interface struct {
 	BIOSDevName string `json:"biosdevname,omitempty"`
 }
 
-// A Disk is an open disk. The agent uses it from one goroutine. One that is
-// also a [Zeroer] is asked for zeros that way.
+// A Disk is an open disk. One that is also a [Zeroer] is asked for zeros that
+// way. WriteAt and Zero may be called by several goroutines at once, for ranges
+// that do not overlap.
 type Disk interface {
-	io.ReaderAt
-	io.WriterAt
-
-	// Sync returns when everything written is on the medium.
-	Sync() error
-	Close() error
+	disk.Device
+	io.Closer
 }
 
 // A Zeroer is a [Disk] that makes a range read as zeros faster than by writing
-// them: by discarding, or by a hole in a sparse file. Other disks are written to.
-type Zeroer interface {
-	Zero(off, n int64) error
-}
+// them: by discarding, or by a hole in a sparse file. Ranges are whole pages of
+// 4 KiB. Other disks are written to.
+type Zeroer = disk.Zeroer
 
-const blockSize = 1 << 20
-
-var zeros [blockSize]byte // never written to
-
-// zero makes n bytes of d from off on, at most a block, read as zeros.
-func zero(d Disk, off, n int64) error {
-	if z, ok := d.(Zeroer); ok {
-		return z.Zero(off, n)
-	}
-	_, err := d.WriteAt(zeros[:n], off)
-	return err
-}
-
-// wipeEnds makes the first and last MiB zeros, so that neither boot loaders nor
-// partition tables (GPT keeps a second one at the end) are found any more.
-func wipeEnds(d Disk, size int64) error {
-	n := min(size, blockSize)
-	for _, off := range []int64{0, size - n} {
-		if err := zero(d, off, n); err != nil {
-			return err
-		}
-	}
-	return d.Sync()
+// A BlockSizer is a [Disk] that knows the size of its logical blocks, on which
+// partition tables depend. Others have blocks of 512 bytes.
+type BlockSizer interface {
+	BlockSize() int // 0 means 512
 }

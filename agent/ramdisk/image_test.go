@@ -58,6 +58,7 @@ func TestPartitionUUIDs(t *testing.T) {
 	mbr := noise(mib)
 	binary.LittleEndian.PutUint32(mbr[440:], 0x12ab34cd)
 	mbr[510], mbr[511] = 0x55, 0xaa
+	clear(mbr[446:510])
 	gpt := bytes.Clone(mbr)
 	binary.LittleEndian.PutUint32(gpt[440:], 0)
 	none := bytes.Clone(mbr)
@@ -141,10 +142,17 @@ func TestImageRefused(t *testing.T) {
 		change       map[string]any
 		kind, detail string
 	}{
-		{map[string]any{"image_type": "partition"}, "InvalidImage", `image_type "partition" is not supported`},
-		{map[string]any{"disk_format": "qcow2"}, "InvalidImage", `disk_format "qcow2" is not supported`},
+		{map[string]any{"image_type": "tarball"}, "InvalidImage", `image_type "tarball" is neither whole-disk nor partition`},
+		{map[string]any{"image_type": "partition"}, "InvalidImage", "needs root_mb above 0"},
+		{map[string]any{"image_type": "partition", "root_mb": 1, "swap_mb": -1}, "InvalidImage", "swap_mb"},
+		{map[string]any{"image_type": "partition", "root_mb": 1, "deploy_boot_mode": "coreboot"}, "InvalidImage", "deploy_boot_mode"},
+		{map[string]any{"image_type": "partition", "root_mb": 1, "disk_label": "bsd"}, "InvalidImage", "disk_label"},
+		{map[string]any{"image_type": "partition", "root_mb": 1, "preserve_ephemeral": true}, "InvalidImage", "preserve_ephemeral without ephemeral_mb"},
+		{map[string]any{"image_type": "partition", "root_mb": 5}, "ImageWriteError", "no room"},
+		{map[string]any{"disk_format": "vmdk"}, "InvalidImage", `disk_format "vmdk" is not supported`},
 		{map[string]any{"disk_format": nil}, "InvalidImage", `disk_format "" is not supported`},
-		{map[string]any{"configdrive": "H4sI"}, "ConfigDriveWriteError", "config drives are not supported"},
+		{map[string]any{"configdrive": "H4sI"}, "ConfigDriveWriteError", "what is gzipped is damaged"},
+		{map[string]any{"configdrive": 7}, "ConfigDriveWriteError", "neither a text nor an object"},
 		{map[string]any{"id": nil}, "InvalidCommandParamsError", "Image is missing 'id' field."},
 		{map[string]any{"urls": nil}, "InvalidCommandParamsError", "Image is missing 'urls' field."},
 		{map[string]any{"urls": []string{}}, "InvalidCommandParamsError", "Image is missing 'urls' field."},
@@ -219,11 +227,11 @@ func TestImageLargerThanDisk(t *testing.T) {
 			require.Equal(t, "ImageWriteError", c.Error.Type)
 			require.Len(t, s.asked("Range"), 1, "another attempt would fail as well")
 			if chunked {
-				require.Contains(t, c.Error.Details, "Writing image to device /dev/sda failed: the image is larger than the disk of 4194304 bytes")
+				require.Contains(t, c.Error.Details, "Writing image to device /dev/sda failed: the image is larger than the disk: 4194305 bytes do not fit 4194304")
 				requireWiped(t, m)
 				return
 			}
-			require.Contains(t, c.Error.Details, "the image of 4194305 bytes is larger than the disk of 4194304 bytes")
+			require.Contains(t, c.Error.Details, "the image is larger than the disk: 4194305 bytes do not fit 4194304")
 			requireUntouched(t, m)
 		})
 	}
@@ -254,10 +262,9 @@ func TestSparseImage(t *testing.T) {
 			require.Equal(t, "SUCCEEDED", c.Status, "%+v", c.Error)
 			requireWritten(t, m, content)
 			if sparse {
-				require.Equal(t, 2, z.writes)
-				require.EqualValues(t, mib+100, z.zeroed)
+				require.Equal(t, 3, z.writes, "the start of the head and of the system, and what is no whole page at the end")
 			} else {
-				require.Equal(t, 4, plain.writes)
+				require.Less(t, 4, plain.writes)
 			}
 		})
 	}
@@ -267,7 +274,7 @@ func TestOtherFormats(t *testing.T) {
 	t.Parallel()
 	for magic, want := range map[string]string{
 		"QFI\xfb": "qcow2", "KDMV": "vmdk", "vhdxfile": "vhdx", "conectix": "vhd",
-		"\x1f\x8b\x08": "compressed by gzip", "\xfd7zXZ\x00": "compressed by xz", "\x28\xb5\x2f\xfd": "compressed by zstd",
+		"\xfd7zXZ\x00": "compressed by xz", "BZh": "compressed by bzip2",
 	} {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()
@@ -278,7 +285,7 @@ func TestOtherFormats(t *testing.T) {
 			a := boot(t, newConductor(t, "1.90"), m)
 			c := a.write(info(s.URL, content, nil))
 			require.Equal(t, "InvalidImage", c.Error.Type)
-			require.Contains(t, c.Error.Details, "disk_format is raw, but the image is "+want)
+			require.Contains(t, c.Error.Details, "its format was said to be raw, but it is "+want)
 			requireUntouched(t, m)
 
 			// A server that breaks off within the first bytes does not get by.
@@ -294,7 +301,7 @@ func TestOtherFormats(t *testing.T) {
 			c = a.write(info(s.URL, content, nil))
 			require.Equal(t, "InvalidImage", c.Error.Type)
 			require.Equal(t, []string{"", "bytes=2-"}, s.asked("Range"))
-			requireWiped(t, m)
+			requireUntouched(t, m)
 		})
 	}
 }
@@ -331,9 +338,13 @@ func TestDiskFails(t *testing.T) {
 	t.Run("to be read", func(t *testing.T) {
 		t.Parallel()
 		m := oneDisk()
-		m.media["/dev/sda"] = brokenMedium{m.media["/dev/sda"], "read"}
 		a := boot(t, newConductor(t, "1.90"), m)
 		require.Equal(t, "SUCCEEDED", a.write(info(s.URL, content, nil)).Status)
+		m.media["/dev/sda"] = brokenMedium{m.media["/dev/sda"], "read"}
+		require.Contains(t, a.write(info(s.URL, content, nil)).Error.Details, "read error", "what was written is read back")
+		m.media["/dev/sda"] = m.media["/dev/sda"].(brokenMedium).Disk
+		require.Equal(t, "SUCCEEDED", a.write(info(s.URL, content, nil)).Status)
+		m.media["/dev/sda"] = brokenMedium{m.media["/dev/sda"], "read"}
 		c := a.do("standby.get_partition_uuids", struct{}{})
 		require.Contains(t, c.Error.Details, "read error")
 		m.media["/dev/sda"] = nil

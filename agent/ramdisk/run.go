@@ -18,19 +18,20 @@ import (
 
 // An agent is one boot of the ramdisk on one machine.
 type agent struct {
-	settings settings
-	host     Host
-	client   *http.Client
-	log      *slog.Logger
-	version  string
-	started  time.Time
-	api      *api
-	node     *node       // as lookup told
-	token    task.Secret // "" if there is none to check
-	beat     chan struct{}
-	stop     context.CancelCauseFunc
-	spawn    func(func(context.Context)) // runs a command for as long as the agent lives
-	off      atomic.Bool                 // the machine was told to power off or reboot
+	settings   settings
+	host       Host
+	client     *http.Client
+	log        *slog.Logger
+	version    string
+	started    time.Time
+	api        *api
+	node       *node       // as lookup told
+	token      task.Secret // "" if there is none to check
+	beat       chan struct{}
+	stop       context.CancelCauseFunc
+	spawn      func(func(context.Context)) // runs a command for as long as the agent lives
+	tokenReads atomic.Bool                 // the token is needed to read, too
+	off        atomic.Bool                 // the machine was told to power off or reboot, or is its rescue user's
 
 	extensions map[string]map[string]handler
 
@@ -38,12 +39,12 @@ type agent struct {
 	closed   bool       // no command is accepted any more
 	commands []*command // oldest first
 	facts    nodeFacts  // of the node, as last told
-	written  string     // the disk that an image was written to
+	written  written    // the newest image
 	running  sync.WaitGroup
 }
 
-// errOff ends an agent whose machine was told to power off.
-var errOff = errors.New("the machine powers off")
+// errOff ends an agent whose machine needs it no more.
+var errOff = errors.New("the machine powers off, or is its rescue user's")
 
 // Run looks the machine's node up, serves the command API and heartbeats until
 // ctx ends or a command powers the machine off or reboots it. It returns nil

@@ -43,9 +43,9 @@ func (a *agent) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "commands" && r.Method == http.MethodPost:
 		a.postCommand(w, r)
 	case path == "commands":
-		a.getAuthorized(w, r, func() { a.listCommands(w) })
+		a.getAuthorized(w, r, func(v view) { a.listCommands(w, v) })
 	case name == "commands" && !strings.Contains(id, "/"):
-		a.getAuthorized(w, r, func() { a.getCommand(w, r, id) })
+		a.getAuthorized(w, r, func(v view) { a.getCommand(w, r, lookFor{id, v}) })
 	default:
 		writeFault(w, http.StatusNotFound, "404 Not Found: The requested URL was not found on the server.")
 	}
@@ -60,12 +60,26 @@ func (a *agent) get(w http.ResponseWriter, r *http.Request, answer func() any) {
 	writeJSON(w, http.StatusOK, answer())
 }
 
-func (a *agent) getAuthorized(w http.ResponseWriter, r *http.Request, answer func()) {
+// A view is how much of a command's result a caller may see.
+type view bool
+
+// The views: a stranger sees that a command runs, and how a step ended.
+const (
+	whole  view = true
+	public view = false
+)
+
+func (a *agent) getAuthorized(w http.ResponseWriter, r *http.Request, answer func(view)) {
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		a.get(w, r, nil)
+	case a.token != "" && !r.URL.Query().Has("agent_token") && !a.tokenReads.Load():
+		// Conductors before 2025 send no token with what only reads, as
+		// ironic-python-agent before 10.2 did not ask for one.
+		answer(public)
 	case a.authorized(w, r):
-		answer()
+		a.tokenReads.Store(true) // this conductor does
+		answer(whole)
 	}
 }
 
@@ -81,38 +95,44 @@ func (a *agent) authorized(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-func (a *agent) listCommands(w http.ResponseWriter) {
+func (a *agent) listCommands(w http.ResponseWriter, v view) {
 	a.mu.Lock()
 	results := make([]result, len(a.commands))
 	for i, c := range a.commands {
-		results[i] = c.result()
+		results[i] = c.result().as(v)
 	}
 	a.mu.Unlock()
 	writeJSON(w, http.StatusOK, map[string]any{"commands": results})
 }
 
-func (a *agent) getCommand(w http.ResponseWriter, r *http.Request, id string) {
+// lookFor is a command that is asked for.
+type lookFor struct {
+	id   string
+	view view
+}
+
+func (a *agent) getCommand(w http.ResponseWriter, r *http.Request, l lookFor) {
 	a.mu.Lock()
 	var found *command
 	for _, c := range a.commands {
-		if c.id == id {
+		if c.id == l.id {
 			found = c
 		}
 	}
 	a.mu.Unlock()
 	if found == nil {
-		writeFault(w, http.StatusNotFound, fmt.Sprintf("Not found: Command Result with id %s not found.", id))
+		writeFault(w, http.StatusNotFound, fmt.Sprintf("Not found: Command Result with id %s not found.", l.id))
 		return
 	}
-	answerCommand(w, r, found)
+	answerCommand(w, r, found, l.view)
 }
 
 // answerCommand writes c's result, after its end where the request says wait=true.
-func answerCommand(w http.ResponseWriter, r *http.Request, c *command) {
+func answerCommand(w http.ResponseWriter, r *http.Request, c *command, v view) {
 	if strings.EqualFold(r.URL.Query().Get("wait"), "true") {
 		c.wait(r.Context())
 	}
-	writeJSON(w, http.StatusOK, c.result())
+	writeJSON(w, http.StatusOK, c.result().as(v))
 }
 
 func (a *agent) postCommand(w http.ResponseWriter, r *http.Request) {
@@ -142,7 +162,7 @@ func (a *agent) postCommand(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		writeFault(w, http.StatusInternalServerError, err.Error())
 	default:
-		answerCommand(w, r, c)
+		answerCommand(w, r, c, whole)
 	}
 }
 

@@ -113,7 +113,7 @@ func TestAuthorization(t *testing.T) {
 	t.Parallel()
 	a := boot(t, newConductor(t, "1.90"), newMachine())
 	id := a.do("standby.sync", struct{}{}).ID
-	for _, given := range []string{"", "x", token[1:], token + "x", strings.ToUpper(token), "******"} {
+	for _, given := range []string{"x", token[1:], token + "x", strings.ToUpper(token), "******"} {
 		for _, request := range []string{"GET /v1/commands/", "GET /v1/commands/" + id, "GET /v1/commands/none", "POST /v1/commands/"} {
 			method, path, _ := strings.Cut(request, " ")
 			code, body := a.call(method, path+"?agent_token="+given, `{"name": "standby.power_off", "params": {}}`)
@@ -121,11 +121,52 @@ func TestAuthorization(t *testing.T) {
 			require.Equal(t, "401 Unauthorized: Token invalid.", requireFault(t, body, "Client"))
 		}
 	}
+	resp, err := a.client.Post(a.url+"/v1/commands/", "application/json", strings.NewReader(`{"name": "standby.power_off", "params": {}}`))
+	require.NoError(t, err)
+	resp.Body.Close()
+	require.Equal(t, http.StatusUnauthorized, resp.StatusCode, "a command without a token")
 	var list struct{ Commands []command }
 	_, body := a.call("GET", "/v1/commands/", "")
 	require.NoError(t, json.Unmarshal(body, &list))
 	require.Len(t, list.Commands, 1, "nothing was begun by those without the token")
 	require.NotContains(t, string(body), token)
+}
+
+// bare reads without a token.
+func (a *agent) bare(path string) (int, []byte) {
+	resp, err := a.client.Get(a.url + path)
+	require.NoError(a.t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(a.t, err)
+	return resp.StatusCode, body
+}
+
+// TestReadingWithoutToken is how stock conductors of before 2025 read. They see
+// no more than they need, until somebody has read with the token.
+func TestReadingWithoutToken(t *testing.T) {
+	t.Parallel()
+	content := noise(mib)
+	s := newImageServer(t, content)
+	a := boot(t, newConductor(t, "1.90"), oneDisk())
+	image := info(s.URL+"/disk.raw", content, nil)
+	image["image_server_password"] = "canary"
+	c := a.write(image)
+	require.Equal(t, "SUCCEEDED", c.Status, "%+v", c.Error)
+	a.do("poll.get_hardware_info", struct{}{})
+	for _, path := range []string{"/v1/commands/", "/v1/commands/" + c.ID} {
+		code, body := a.bare(path)
+		require.Equal(t, http.StatusOK, code)
+		require.Contains(t, string(body), `"deploy_step":{"interface":"deploy","step":"write_image"}`)
+		require.Contains(t, string(body), "image (disk.raw) written to device")
+		require.NotContains(t, string(body), "canary")
+		require.NotContains(t, string(body), s.URL)
+		require.NotContains(t, string(body), "mac_address")
+	}
+	_, body := a.call("GET", "/v1/commands/", "")
+	require.Contains(t, string(body), "canary", "the conductor's own")
+	code, _ := a.bare("/v1/commands/")
+	require.Equal(t, http.StatusUnauthorized, code, "this conductor reads with the token")
 }
 
 // TestWireForms compares results with those of ironic-python-agent, letter by
@@ -144,9 +185,9 @@ func TestWireForms(t *testing.T) {
 		{"poll.get_hardware_info", `{}`, "",
 			`{"id":ID,"command_name":"get_hardware_info","command_status":"SUCCEEDED","command_error":null,"command_result":{"disks":[{"name":"/dev/sda","model":"m","size":2097152,"rotational":false,"wwn":"","serial":"","vendor":"","wwn_with_extension":"","wwn_vendor_extension":"","hctl":"","by_path":"","tran":""}],"interfaces":[{"name":"eth0","mac_address":"52:54:00:00:00:01","ipv4_address":"","ipv6_address":"","has_carrier":false},{"name":"ib0","mac_address":"","ipv4_address":"","ipv6_address":"","has_carrier":false},{"name":"eth1","mac_address":"52:54:00:00:00:02","ipv4_address":"","ipv6_address":"","has_carrier":false}]}}`},
 		{"deploy.get_deploy_steps", `{"node": null, "ports": []}`, "",
-			`{"id":ID,"command_name":"get_deploy_steps","command_status":"SUCCEEDED","command_error":null,"command_result":{"deploy_steps":{"FerruleHardwareManager":[{"step":"write_image","priority":0,"interface":"deploy","reboot_requested":false,"abortable":false}]},"hardware_manager_version":{"FerruleHardwareManager":"1"}}}`},
+			`{"id":ID,"command_name":"get_deploy_steps","command_status":"SUCCEEDED","command_error":null,"command_result":{"deploy_steps":{"FerruleHardwareManager":[{"step":"write_image","priority":0,"interface":"deploy","reboot_requested":false,"abortable":false}]},"hardware_manager_version":{"FerruleHardwareManager":"2"}}}`},
 		{"clean.get_clean_steps", `{"node": {"uuid": "x"}, "ports": []}`, "",
-			`{"id":ID,"command_name":"get_clean_steps","command_status":"SUCCEEDED","command_error":null,"command_result":{"clean_steps":{"FerruleHardwareManager":[{"step":"erase_devices","priority":10,"interface":"deploy","reboot_requested":false,"abortable":true},{"step":"erase_devices_metadata","priority":99,"interface":"deploy","reboot_requested":false,"abortable":true}]},"hardware_manager_version":{"FerruleHardwareManager":"1"}}}`},
+			`{"id":ID,"command_name":"get_clean_steps","command_status":"SUCCEEDED","command_error":null,"command_result":{"clean_steps":{"FerruleHardwareManager":[{"step":"erase_devices","priority":10,"interface":"deploy","reboot_requested":false,"abortable":true},{"step":"erase_devices_metadata","priority":99,"interface":"deploy","reboot_requested":false,"abortable":true}]},"hardware_manager_version":{"FerruleHardwareManager":"2"}}}`},
 		{"clean.get_clean_steps", `{"node": 7}`, "", // a failed synchronous command keeps its whole name
 			`{"id":ID,"command_name":"clean.get_clean_steps","command_status":"FAILED","command_error":{"type":"InvalidCommandParamsError","code":400,"message":"Invalid command parameters","details":"'node' is not a node"},"command_result":null}`},
 		{"clean.execute_clean_step", `{"step": {"step": "erase_devices_metadata", "interface": "deploy"}}`, "?wait=true",
@@ -156,7 +197,7 @@ func TestWireForms(t *testing.T) {
 		{"clean.execute_clean_step", `{"step": [1]}`, "?wait=true",
 			`{"id":ID,"command_name":"execute_clean_step","command_status":"FAILED","command_error":{"type":"CommandExecutionError","code":500,"message":"Command execution failed","details":"malformed clean step: an object with a name in \"step\" is wanted"},"command_result":null}`},
 		{"clean.execute_clean_step", `{"step": {"step": "erase_devices"}, "clean_version": {"FerruleHardwareManager": "0"}}`, "?wait=true",
-			`{"id":ID,"command_name":"execute_clean_step","command_status":"CLEAN_VERSION_MISMATCH","command_error":{"type":"VersionMismatch","code":409,"message":"Hardware manager versions differ","details":"Current versions: map[FerruleHardwareManager:1], versions used by the conductor: {\"FerruleHardwareManager\": \"0\"}"},"command_result":null}`},
+			`{"id":ID,"command_name":"execute_clean_step","command_status":"CLEAN_VERSION_MISMATCH","command_error":{"type":"VersionMismatch","code":409,"message":"Hardware manager versions differ","details":"Current versions: map[FerruleHardwareManager:2], versions used by the conductor: {\"FerruleHardwareManager\": \"0\"}"},"command_result":null}`},
 	} {
 		code, body := a.call("POST", "/v1/commands/"+tc.query, fmt.Sprintf(`{"name": %q, "params": %s}`, tc.name, tc.params))
 		require.Equal(t, http.StatusOK, code, "%s", body)

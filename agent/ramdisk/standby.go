@@ -2,11 +2,12 @@ package ramdisk
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
-	"fmt"
+	"errors"
+	"maps"
 	"net/http"
 
+	"github.com/ferrule/ferrule/deploy/disk"
 	"github.com/ferrule/ferrule/task"
 )
 
@@ -29,62 +30,44 @@ func (a *agent) leave(ctx context.Context, order func(context.Context) error) er
 
 // syncDisks makes sure of what was written; every write ends with a sync as well.
 func (a *agent) syncDisks(ctx context.Context, _ *command, _ parameters) (any, error) {
-	name := a.writtenDisk("")
-	if name == "" {
+	w := a.lastWritten()
+	if w.disk.Name == "" {
 		return nil, nil
 	}
-	d, err := a.host.OpenDisk(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return nil, d.Sync()
+	return nil, a.onDisk(ctx, w.disk, func(d *disk.Disk) error { return d.Sync() })
 }
 
-// writtenDisk returns the disk that an image was last written to, after making
-// it name unless that is "".
-func (a *agent) writtenDisk(name string) string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if name != "" {
-		a.written = name
-	}
-	return a.written
-}
-
-// partitionUUIDs tells what the image on the disk is known by. For a
-// whole-disk image that is the disk signature of its MBR; a GPT disk has none,
-// and says so by having no entry: 0x00000000 would name any such disk.
+// partitionUUIDs tells what the image on the disk is known by: of a partition
+// image, its partitions; of a whole-disk image the disk signature of its MBR. A
+// GPT disk has none, and says so by having no entry: 0x00000000 would name any
+// such disk.
 func (a *agent) partitionUUIDs(ctx context.Context, _ *command, _ parameters) (any, error) {
-	uuids := map[string]string{}
-	name := a.writtenDisk("")
-	if name == "" {
+	w, uuids := a.lastWritten(), map[string]string{}
+	maps.Copy(uuids, w.uuids)
+	if w.disk.Name == "" || w.uuids != nil {
 		return uuids, nil
 	}
-	d, err := a.host.OpenDisk(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	if id, err := diskSignature(d); err != nil {
-		return nil, err
-	} else if id != 0 {
-		uuids["root uuid"] = fmt.Sprintf("0x%08x", id)
-	}
-	return uuids, nil
+	return uuids, a.onDisk(ctx, w.disk, func(d *disk.Disk) error {
+		t, err := disk.Read(d)
+		switch {
+		case errors.Is(err, disk.ErrNoTable), errors.Is(err, disk.ErrDamaged):
+			return nil
+		case err != nil:
+			return err
+		}
+		if t.Label == disk.MBR && t.UUID != "0x00000000" {
+			uuids["root uuid"] = t.UUID
+		}
+		return nil
+	})
 }
 
-// diskSignature returns the 32-bit signature in d's master boot record, 0 if
-// there is no record or no signature.
-func diskSignature(d Disk) (uint32, error) {
-	var mbr [512]byte
-	if n, err := d.ReadAt(mbr[:], 0); n < len(mbr) {
-		return 0, err
+// setNodeInfo takes the node as a conductor tells it that does not answer lookups.
+func (a *agent) setNodeInfo(_ context.Context, _ *command, p parameters) (any, error) {
+	if empty(p["node_info"]) {
+		return nil, invalidParams("'node_info' is missing")
 	}
-	if mbr[510] != 0x55 || mbr[511] != 0xaa {
-		return 0, nil
-	}
-	return binary.LittleEndian.Uint32(mbr[440:]), nil
+	return nil, a.remember(parameters{"node": p["node_info"]})
 }
 
 func (a *agent) hardwareInfo(ctx context.Context, _ *command, _ parameters) (any, error) {

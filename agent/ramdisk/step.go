@@ -12,7 +12,7 @@ import (
 // with what they do.
 const (
 	hardwareManager        = "FerruleHardwareManager"
-	hardwareManagerVersion = "1"
+	hardwareManagerVersion = "2"
 )
 
 // A step is one in-band step, with the JSON of ironic-python-agent.

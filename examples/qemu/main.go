@@ -41,7 +41,7 @@ func main() {
 	firmware := flag.String("firmware", "uefi", "bios or uefi")
 	flag.StringVar(&o.boot, "boot", "ipxe", "pxe (pxelinux, or shim and grub, by TFTP), ipxe (over HTTP), or http (UEFI HTTP boot, then iPXE)")
 	flag.StringVar(&o.kernel, "kernel", "", "kernel of the ramdisk, with drivers for virtio built in; empty: Debian's for clouds")
-	flag.StringVar(&o.image, "image", "", "raw whole-disk image to deploy; empty: one that greets on the console")
+	flag.StringVar(&o.image, "image", "", "raw whole-disk image to deploy; empty: a small one that reads its config drive")
 	flag.BoolVar(&o.console, "console", true, "show the machine's console")
 	flag.DurationVar(&o.timeout, "timeout", 5*time.Minute, "how long the machine may take for each phase")
 	flag.Parse()

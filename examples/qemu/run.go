@@ -15,9 +15,12 @@ import (
 	"github.com/ferrule/ferrule/task"
 )
 
-// greeting is what the image that comes with this program writes to the console
-// when it starts from the machine's disk.
-const greeting = "The deployed image runs from its disk."
+// instanceName is what the config drive calls the instance, and greeting what that
+// writes to the console when it starts from the machine's disk.
+const (
+	instanceName = "web-1"
+	greeting     = `Its config drive calls it "` + instanceName + `".`
+)
 
 // run takes the machine from its blank disk to its instance, and writes what
 // happens to w.

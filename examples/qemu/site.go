@@ -102,10 +102,8 @@ func (s *site) makeFiles(ctx context.Context, o *options) (err error) {
 	if err != nil {
 		return err
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", s.path("agent"), "github.com/ferrule/ferrule/agent/ramdisk/cmd/ferrule-ramdisk")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %s%w", out, err)
+	if err := goBuild(ctx, parts.Agent, "github.com/ferrule/ferrule/agent/ramdisk/cmd/ferrule-ramdisk"); err != nil {
+		return err
 	}
 	ramdisk, err := os.Create(s.path("ramdisk"))
 	if err != nil {
@@ -128,7 +126,17 @@ func (s *site) makeFiles(ctx context.Context, o *options) (err error) {
 		return err
 	}
 	s.image = s.path("image")
-	return writeImage(ctx, s.image, o.firmware)
+	return s.makeImage(ctx, s.image, o.firmware, parts)
+}
+
+// goBuild builds a program for the machine.
+func goBuild(ctx context.Context, to, pkg string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", to, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %s%w", pkg, out, err)
+	}
+	return nil
 }
 
 // makeMachine also chooses what the machine's firmware is told to fetch.
@@ -268,7 +276,10 @@ func (s *site) enroll(ctx context.Context, o options) error {
 			// The ramdisk is not reached by the address that it has, but through this host.
 			"kernel_append_params": fmt.Sprintf("%%default%% ipa-advertise-host=127.0.0.1 ipa-advertise-port=%d", s.agentPort),
 		},
-		InstanceInfo: task.Info{"image_source": s.image, "image_os_hash_algo": "sha256", "image_os_hash_value": fmt.Sprintf("%x", sha256.Sum256(data))},
+		InstanceInfo: task.Info{
+			"image_source": s.image, "image_os_hash_algo": "sha256", "image_os_hash_value": fmt.Sprintf("%x", sha256.Sum256(data)),
+			"configdrive": map[string]any{"meta_data": map[string]any{"hostname": instanceName}},
+		},
 	}
 	return s.conductor.Enroll(ctx, node, &task.Port{Address: nodeMAC})
 }

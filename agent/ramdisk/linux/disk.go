@@ -10,15 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ferrule/ferrule/agent/ramdisk"
+	"github.com/ferrule/ferrule/deploy/disk"
 )
 
-// A disk is an open block device, or a file in its place.
-type disk struct{ *os.File }
+// A device is an open disk, or a file in its place.
+type device struct{ *os.File }
 
-var _ ramdisk.Zeroer = (*disk)(nil)
+var _ disk.Zeroer = (*device)(nil)
 
 // Zero has the device make zeros of its own, where it can.
-func (d *disk) Zero(off, n int64) error {
+func (d *device) Zero(off, n int64) error {
 	limits := [2]uint64{uint64(off), uint64(n)}
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, d.Fd(), unix.BLKZEROOUT, uintptr(unsafe.Pointer(&limits)))
 	if errno == 0 {
@@ -30,9 +31,20 @@ func (d *disk) Zero(off, n int64) error {
 	return os.NewSyscallError("fallocate", unix.Fallocate(int(d.Fd()), unix.FALLOC_FL_ZERO_RANGE|unix.FALLOC_FL_KEEP_SIZE, off, n))
 }
 
+var _ ramdisk.BlockSizer = (*device)(nil)
+
+// BlockSize is the device's; a file in its place has none.
+func (d *device) BlockSize() int {
+	n, err := unix.IoctlGetInt(int(d.Fd()), unix.BLKSSZGET)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // Close has the kernel look for partitions anew, which fails where there are none
 // to be looked for.
-func (d *disk) Close() error {
+func (d *device) Close() error {
 	syncErr := d.Sync()
 	_ = unix.IoctlSetInt(int(d.Fd()), unix.BLKRRPART, 0)
 	return errors.Join(syncErr, d.File.Close())

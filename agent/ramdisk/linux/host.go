@@ -56,5 +56,5 @@ func (h Host) OpenDisk(_ context.Context, name string) (ramdisk.Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &disk{f}, nil
+	return &device{f}, nil
 }

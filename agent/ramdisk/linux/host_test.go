@@ -15,6 +15,7 @@ import (
 
 	"github.com/ferrule/ferrule/agent/ramdisk"
 	"github.com/ferrule/ferrule/agent/ramdisk/linux"
+	"github.com/ferrule/ferrule/deploy/disk"
 	"github.com/ferrule/ferrule/task"
 )
 
@@ -81,7 +82,7 @@ func TestOpenDisk(t *testing.T) {
 	require.NoError(t, err)
 	_, err = d.WriteAt([]byte("image"), 4096)
 	require.NoError(t, err)
-	if err := d.(ramdisk.Zeroer).Zero(8192, 4096); err != nil {
+	if err := d.(disk.Zeroer).Zero(8192, 4096); err != nil {
 		t.Logf("this file system makes no zeros: %v", err)
 	}
 	got := make([]byte, 5)

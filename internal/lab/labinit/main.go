@@ -1,3 +1,5 @@
+//go:build linux
+
 // Labinit is the first and only program of the lab's ramdisk: it tells on the
 // console how the machine was started, and switches it off.
 package main
@@ -9,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -22,7 +26,7 @@ func main() {
 	fmt.Printf("\r\nLAB-CMDLINE: %s\r\n", bytes.TrimSpace(line))
 	_, err := os.Stat("/sys/firmware/efi")
 	fmt.Printf("LAB-FIRMWARE: uefi=%t secureboot=%t\r\n", err == nil, secureBoot())
-	syscall.Sync()
+	_ = unix.IoctlSetInt(1, unix.TCSBRK, 1) // until the serial port has sent all of it
 	_ = syscall.Reboot(syscall.LINUX_REBOOT_CMD_POWER_OFF)
 }
 

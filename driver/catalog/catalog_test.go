@@ -1,0 +1,144 @@
+package catalog_test
+
+import (
+	"flag"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/ferrule/ferrule/driver"
+	"github.com/ferrule/ferrule/driver/catalog"
+	"github.com/ferrule/ferrule/driver/console"
+	"github.com/ferrule/ferrule/driver/drivertest"
+	"github.com/ferrule/ferrule/task"
+	"github.com/ferrule/ferrule/task/tasktest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var update = flag.Bool("update", false, "write CATALOG.md")
+
+// The list for people is the one that is registered.
+func TestTable(t *testing.T) {
+	const file = "CATALOG.md"
+	want := "# The composite drivers\n\nMade from the code by `go test ./driver/catalog -update`.\n\n" + catalog.Markdown()
+	if *update {
+		require.NoError(t, os.WriteFile(file, []byte(want), 0o644))
+	}
+	got, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, want, string(got), "run go test ./driver/catalog -update")
+}
+
+func bmc() catalog.BMC {
+	return catalog.BMC{Power: &drivertest.Power{}, Management: &drivertest.Management{}, Boot: &drivertest.Boot{}, Vendor: &drivertest.Vendor{}}
+}
+
+// full has every part.
+func full() catalog.Config {
+	withoutMedia := bmc()
+	withoutMedia.Boot = nil
+	return catalog.Config{
+		PXE: &drivertest.Boot{}, IPXE: &drivertest.Boot{}, HTTP: &drivertest.Boot{},
+		ISCSI: &drivertest.Deploy{}, Agent: &drivertest.Deploy{},
+		IPMITool: withoutMedia, IPMINative: withoutMedia, ILO: bmc(), Redfish: bmc(),
+		SNMP: &drivertest.Power{}, WOL: &drivertest.Power{}, Webhook: &drivertest.Power{},
+		Inspect: &drivertest.Inspect{}, Rescue: &drivertest.Rescue{},
+	}
+}
+
+func TestEverythingIsRegistered(t *testing.T) {
+	var r driver.Registry
+	c := full()
+	require.NoError(t, catalog.Register(&r, c))
+	var want []string
+	for _, row := range catalog.Composites() {
+		want = append(want, row.Name)
+	}
+	slices.Sort(want)
+	require.Equal(t, want, r.Drivers.Names())
+	require.Subset(t, want, []string{
+		"pxe_ipmitool", "pxe_ipminative", "agent_ipmitool", "agent_ipminative", "pxe_ilo", "iscsi_ilo", "agent_ilo", "pxe_snmp", "agent_wol",
+		"fake", "fake_ipmitool", "ipxe_ipmitool", "http_redfish", "agent_redfish", "iscsi_redfish",
+	})
+	require.Equal(t, []string{"fake", "http", "ilo-virtual-media", "ipxe", "pxe", "redfish-virtual-media"}, r.Boot.Names())
+	require.Equal(t, []string{"direct", "fake", "iscsi"}, r.Deploy.Names())
+
+	// Each has the parts that its row names.
+	get := func(name string) *driver.Driver {
+		d, ok := r.Drivers.Get(name)
+		require.True(t, ok, name)
+		return d
+	}
+	require.Same(t, c.PXE, get("pxe_ipmitool").Boot)
+	require.Same(t, c.ISCSI, get("pxe_ipmitool").Deploy)
+	require.Same(t, c.IPMITool.Management, get("pxe_ipmitool").Management)
+	require.Same(t, c.PXE, get("agent_ipmitool").Boot)
+	require.Same(t, c.Agent, get("agent_ipmitool").Deploy)
+	require.Same(t, c.ILO.Boot, get("agent_ilo").Boot)
+	require.Same(t, c.ILO.Boot, get("iscsi_ilo").Boot)
+	require.Same(t, c.PXE, get("pxe_ilo").Boot)
+	require.Nil(t, get("pxe_snmp").Management)
+	require.Same(t, c.Inspect, get("pxe_snmp").Inspect)
+	require.Nil(t, get("fake_ipmitool").Boot)
+
+	require.ErrorIs(t, catalog.Register(&r, c), task.ErrExists)
+}
+
+func TestMissingParts(t *testing.T) {
+	var none driver.Registry
+	require.NoError(t, catalog.Register(&none, catalog.Config{}))
+	require.Equal(t, []string{"fake"}, none.Drivers.Names())
+
+	var some driver.Registry
+	var nilBoot *drivertest.Boot // what a constructor that failed leaves
+	c := catalog.Config{IPXE: &drivertest.Boot{}, PXE: nilBoot, Agent: &drivertest.Deploy{}, IPMITool: bmc()}
+	require.NoError(t, catalog.Register(&some, c))
+	require.Equal(t, []string{"agent_ipxe_ipmitool", "fake", "fake_ipmitool"}, some.Drivers.Names())
+	require.Equal(t, []string{"fake", "ipmitool"}, some.Power.Names())
+}
+
+func TestConsoles(t *testing.T) {
+	hub := console.NewHub(console.Config{})
+	defer hub.Close()
+	c := full()
+	c.Consoles = hub
+	c.IPMITool.Console = source{}
+	var r driver.Registry
+	require.NoError(t, catalog.Register(&r, c))
+	d, _ := r.Drivers.Get("agent_ipmitool")
+	require.NotNil(t, d.Console)
+	d, _ = r.Drivers.Get("agent_ilo")
+	require.Nil(t, d.Console)
+	require.Equal(t, []string{"fake", "ipmitool"}, r.Console.Names())
+}
+
+type source struct{ console.Source }
+
+// A node picks a part over its composite's own.
+func TestPick(t *testing.T) {
+	var r driver.Registry
+	c := full()
+	require.NoError(t, catalog.Register(&r, c))
+	n := tasktest.Node("n1")
+	n.Driver, n.BootInterface = "agent_ipmitool", "ipxe"
+	d, err := r.Driver(n)
+	require.NoError(t, err)
+	require.Same(t, c.IPXE, d.(*driver.Driver).Boot)
+	n.BootInterface = "fake"
+	_, err = r.Driver(n)
+	require.ErrorIs(t, err, task.ErrUnsupported)
+	require.ErrorContains(t, err, "fake boot interface")
+}
+
+func TestNoComposite(t *testing.T) {
+	for _, a := range catalog.Absent {
+		for name := range strings.SplitSeq(a.Names, ", ") {
+			require.False(t, slices.ContainsFunc(catalog.Composites(), func(c catalog.Composite) bool { return c.Name == name }), name)
+		}
+	}
+}

@@ -1,0 +1,378 @@
+package catalog_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gosnmp/gosnmp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ferrule/ferrule/agent"
+	"github.com/ferrule/ferrule/boot"
+	"github.com/ferrule/ferrule/boot/artifact"
+	"github.com/ferrule/ferrule/boot/netboot"
+	"github.com/ferrule/ferrule/deploy"
+	"github.com/ferrule/ferrule/driver"
+	"github.com/ferrule/ferrule/driver/conductor"
+	"github.com/ferrule/ferrule/driver/drivertest"
+	"github.com/ferrule/ferrule/driver/fake"
+	"github.com/ferrule/ferrule/driver/ipmi"
+	"github.com/ferrule/ferrule/driver/sim"
+	"github.com/ferrule/ferrule/driver/snmp"
+	"github.com/ferrule/ferrule/driver/webhook"
+	"github.com/ferrule/ferrule/driver/wol"
+	"github.com/ferrule/ferrule/ipxe"
+	"github.com/ferrule/ferrule/task"
+	"github.com/ferrule/ferrule/task/tasktest"
+)
+
+// Each pair of parts either deploys a simulated machine or is refused by
+// driver.Compose, with a reason.
+func TestProduct(t *testing.T) {
+	s := newSite(t)
+	boots := []named[boot.BootInterface]{{"ipxe", s.ipxe("ipxe", false)}, {"http", s.ipxe("http", true)}, {"fake", fake.Boot()}, {"none", nil}}
+	deploys := []named[deploy.DeployInterface]{{"agent", s.agent()}, {"fake", fake.Deploy(fake.Config{})}}
+	bmc := ipmi.New("ipmi", &simBMC{s}, ipmi.Config{PollPause: time.Millisecond})
+	powers := []named[driver.PowerInterface]{
+		{"sim", s.fleet.Power()}, {"ipmi", bmc.Power()}, {"snmp", s.snmp()}, {"wol", s.wol()}, {"webhook", s.webhook()}, {"fake", fake.Power(fake.Config{})},
+	}
+	managements := []named[driver.ManagementInterface]{{"sim", s.fleet.Management()}, {"ipmi", bmc.Management()}, {"fake", fake.Management()}, {"none", nil}}
+
+	var composed []string
+	refused := map[string]string{}
+	for _, b := range boots {
+		for _, d := range deploys {
+			for _, p := range powers {
+				for _, m := range managements {
+					name := strings.Join([]string{b.name, d.name, p.name, m.name}, "-")
+					err := s.registry.Add(driver.Driver{Title: name, Boot: b.part, Deploy: d.part, Power: p.part, Management: m.part})
+					if err != nil {
+						refused[name] = err.Error()
+						continue
+					}
+					composed = append(composed, name)
+				}
+			}
+		}
+	}
+	s.start()
+	for name, why := range refused {
+		require.Contains(t, why, name, "the error names the driver")
+		require.Regexp(t, "missing: .+|not supported: .+", why, "and says why")
+	}
+	var wg sync.WaitGroup
+	turns := make(chan struct{}, 16)
+	for i, name := range composed {
+		s.enroll(i, name)
+		wg.Go(func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			if err := s.provision(name); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d composites deployed, %d were refused", len(composed), len(refused))
+	for name, want := range map[string]bool{
+		"ipxe-agent-ipmi-ipmi": true, "http-agent-snmp-none": true, "ipxe-agent-wol-none": true, "ipxe-agent-webhook-sim": true, "none-fake-fake-fake": true,
+		"none-agent-sim-sim": false, "fake-agent-sim-sim": false, "ipxe-agent-fake-sim": false, "ipxe-agent-sim-fake": false,
+	} {
+		require.Equal(t, want, refused[name] == "", name)
+	}
+}
+
+// One driver that panics takes nobody with it.
+func TestOneBrokenDriver(t *testing.T) {
+	s := newSite(t)
+	d := fake.Driver(fake.Config{})
+	require.NoError(t, s.registry.Add(d))
+	d.Title, d.Power = "broken", &drivertest.Power{SetPowerStateFunc: func(context.Context, *task.Task, driver.PowerState) error { panic("broken") }}
+	require.NoError(t, s.registry.Add(d))
+	s.start()
+	var wg sync.WaitGroup
+	for i := range 100 {
+		n := tasktest.Node(fmt.Sprintf("n%d", i))
+		n.ProvisionState, n.Driver = task.Enroll, "fake"
+		if i == 50 {
+			n.Driver = "broken"
+		}
+		require.NoError(t, s.conductor.Enroll(t.Context(), n, tasktest.Port(n)))
+		wg.Go(func() {
+			err := s.conductor.Bring(t.Context(), n.Name, task.Active)
+			if broken := n.Driver == "broken"; broken != (err != nil) || broken && !strings.Contains(err.Error(), "panic in the driver") {
+				t.Errorf("node %s with driver %s: %v", n.Name, n.Driver, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+type named[T any] struct {
+	name string
+	part T
+}
+
+// A site has simulated machines, and everything that switches and serves them.
+type site struct {
+	t         *testing.T
+	dir, base string
+	mux       *http.ServeMux
+	client    *http.Client
+	fleet     sim.Fleet
+	registry  driver.Registry
+	conductor *conductor.Conductor
+
+	mu      sync.Mutex
+	byMAC   map[string]string // names of machines
+	outlets []string          // of the power distribution unit, from 1
+	wolPort int
+	pduPort int
+	ended   []func()
+}
+
+func newSite(t *testing.T) *site {
+	s := &site{t: t, dir: t.TempDir(), mux: http.NewServeMux(), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}, byMAC: map[string]string{}}
+	for name, content := range map[string][]byte{"kernel": sim.Kernel(64 << 10), "ramdisk": sim.Ramdisk(64 << 10), "system.img": image} {
+		require.NoError(t, os.WriteFile(filepath.Join(s.dir, name), content, 0o644))
+	}
+	server := httptest.NewUnstartedServer(s.mux)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Start()
+	s.base = server.URL
+	t.Cleanup(func() {
+		require.NoError(t, s.fleet.Close())
+		for _, end := range s.ended {
+			end()
+		}
+		s.client.CloseIdleConnections()
+		server.Close()
+	})
+	return s
+}
+
+var image = sim.Image(256<<10, 1)
+
+func (s *site) ipxe(prefix string, httpBoot bool) boot.BootInterface {
+	tree := &artifact.Tree{}
+	s.mux.Handle("/"+prefix+"/", http.StripPrefix("/"+prefix, tree))
+	b, err := ipxe.New(s.t.Context(), ipxe.Config{Site: netboot.Site{Tree: tree, HTTP: s.base + "/" + prefix + "/", ImageDirs: []string{s.dir}}, HTTPBoot: httpBoot})
+	require.NoError(s.t, err)
+	return b
+}
+
+func (s *site) agent() deploy.DeployInterface {
+	tree := &artifact.Tree{}
+	s.mux.Handle("/images/", http.StripPrefix("/images", tree))
+	d, err := agent.New(agent.Config{APIURL: s.base, Tree: tree, TreeURL: s.base + "/images/", ImageDirs: []string{s.dir}, HTTPClient: s.client})
+	require.NoError(s.t, err)
+	return d
+}
+
+func (s *site) start() {
+	var err error
+	s.conductor, err = conductor.New(conductor.Config{Store: &task.MemoryStore{}, Registry: &s.registry, CallbackTimeout: time.Minute, StepTimeout: time.Minute})
+	require.NoError(s.t, err)
+	h, err := agent.NewHandler(agent.HandlerConfig{Manager: s.conductor.Manager(), Heartbeat: s.conductor.Heartbeat, HeartbeatTimeout: 2 * time.Second})
+	require.NoError(s.t, err)
+	s.mux.Handle("/", h)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = s.conductor.Run(ctx) })
+	s.ended = append(s.ended, func() { cancel(); running.Wait() })
+}
+
+// enroll makes a machine and a node that has every part's parameters.
+func (s *site) enroll(i int, name string) {
+	mac := fmt.Sprintf("52:54:00:00:%02x:%02x", i>>8, i&0xff)
+	prefix, _, _ := strings.Cut(name, "-")
+	if prefix != "http" {
+		prefix = "ipxe"
+	}
+	_, err := s.fleet.Add(sim.MachineConfig{Name: name, MACs: []string{mac}, BootFile: s.base + "/" + prefix + "/boot.ipxe", Dir: s.dir, HTTP: s.client,
+		HeartbeatGap: 20 * time.Millisecond, DiskSize: 1 << 20})
+	require.NoError(s.t, err)
+	s.mu.Lock()
+	s.byMAC[mac] = name
+	s.outlets = append(s.outlets, name)
+	outlet := len(s.outlets)
+	s.mu.Unlock()
+	if strings.HasSuffix(name, "-none") { // the boot order is set by hand
+		require.NoError(s.t, s.fleet.Management().SetBootDevice(s.t.Context(), s.machine(name), driver.BootSetting{Device: boot.PXE, Persistent: true}))
+	}
+	require.NoError(s.t, s.conductor.Enroll(s.t.Context(), &task.Node{
+		Name: name, Driver: name,
+		Properties: task.Info{"root_device": map[string]any{"name": "/dev/vda"}},
+		DriverInfo: task.Info{
+			"deploy_kernel": filepath.Join(s.dir, "kernel"), "deploy_ramdisk": filepath.Join(s.dir, "ramdisk"),
+			"sim_machine": name, "ipmi_address": name, "webhook_url": s.base + "/power/" + name, "wol_host": "127.0.0.1", "wol_port": s.wolPort,
+			"snmp_driver": "aten", "snmp_address": "127.0.0.1", "snmp_port": s.pduPort, "snmp_outlet": outlet, "snmp_community": "public",
+		},
+		InstanceInfo: task.Info{"image_source": filepath.Join(s.dir, "system.img"), "image_os_hash_algo": "sha256", "image_os_hash_value": sim.Digest(image)},
+	}, &task.Port{Address: mac}))
+}
+
+// provision deploys the node and tears it down again.
+func (s *site) provision(name string) error {
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
+	defer cancel()
+	if err := s.conductor.Bring(ctx, name, task.Active); err != nil {
+		return err
+	}
+	m := s.fleet.Machine(name)
+	if strings.Contains(name, "-agent-") {
+		if _, err := m.WaitState(ctx, sim.Instance); err != nil {
+			return err
+		}
+	}
+	if err := s.conductor.TearDown(ctx, name); err != nil {
+		return err
+	}
+	if err := s.conductor.WaitFor(ctx, name, task.Available); err != nil {
+		return err
+	}
+	if state, _ := m.State(); state != sim.Off {
+		return fmt.Errorf("the machine is %s after the tear down", state)
+	}
+	return nil
+}
+
+// machine returns a task on a machine of the fleet.
+func (s *site) machine(name string) *task.Task {
+	return &task.Task{Node: &task.Node{Name: name, DriverInfo: task.Info{"sim_machine": name}}}
+}
+
+func (s *site) on(ctx context.Context, name string) (bool, error) {
+	state, err := s.fleet.Power().PowerState(ctx, s.machine(name))
+	return state == driver.PowerOn, err
+}
+
+func (s *site) set(ctx context.Context, name string, on bool) error {
+	state := driver.PowerOff
+	if on {
+		state = driver.PowerOn
+	}
+	return s.fleet.Power().SetPowerState(ctx, s.machine(name), state)
+}
+
+// A simBMC is an IPMI client whose BMCs are those of simulated machines, by address.
+type simBMC struct{ site *site }
+
+func (c *simBMC) Check(*ipmi.BMC) error { return nil }
+
+func (c *simBMC) Command(ctx context.Context, b *ipmi.BMC, r ipmi.Request) ([]byte, error) {
+	switch {
+	case r.NetFn == 0 && r.Command == 1:
+		on, err := c.site.on(ctx, b.Address)
+		if on {
+			return []byte{1}, err
+		}
+		return []byte{0}, err
+	case r.NetFn == 0 && r.Command == 2:
+		return nil, c.site.set(ctx, b.Address, r.Data[0] == 1)
+	case r.NetFn == 0 && r.Command == 8 && r.Data[0] == 5:
+		device := map[byte]boot.Device{0x04: boot.PXE, 0x08: boot.Disk}[r.Data[2]]
+		return nil, c.site.fleet.Management().SetBootDevice(ctx, c.site.machine(b.Address), driver.BootSetting{Device: device, Persistent: r.Data[1]&0x40 != 0})
+	}
+	return nil, &ipmi.CompletionError{Request: r, Code: 0x80}
+}
+
+func (c *simBMC) Sensors(context.Context, *ipmi.BMC) ([]driver.Sensor, error) { return nil, nil }
+
+func (c *simBMC) Console(context.Context, *ipmi.BMC) (io.ReadWriteCloser, error) {
+	return nil, errors.New("no console")
+}
+
+func (s *site) webhook() driver.PowerInterface {
+	s.mux.HandleFunc("/power/{name}", func(w http.ResponseWriter, r *http.Request) {
+		name := r.PathValue("name")
+		if r.Method == http.MethodPost {
+			var order struct{ Target string }
+			err := json.NewDecoder(r.Body).Decode(&order)
+			if err = errors.Join(err, s.set(r.Context(), name, order.Target == "power on")); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+			}
+			return
+		}
+		on, _ := s.on(r.Context(), name)
+		_ = json.NewEncoder(w).Encode(map[string]string{"power_state": map[bool]string{true: "power on", false: "power off"}[on]})
+	})
+	return webhook.New(webhook.Config{HTTPClient: s.client, PollPause: time.Millisecond})
+}
+
+// listen answers packets until the site ends, and returns the port.
+func (s *site) listen(answer func(packet []byte) []byte) int {
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	require.NoError(s.t, err)
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for b := make([]byte, 2048); ; {
+			n, from, err := conn.ReadFromUDP(b)
+			if err != nil {
+				return
+			}
+			if a := answer(b[:n]); a != nil {
+				_, _ = conn.WriteToUDP(a, from)
+			}
+		}
+	})
+	s.ended = append(s.ended, func() { conn.Close(); serving.Wait() })
+	return conn.LocalAddr().(*net.UDPAddr).Port
+}
+
+func (s *site) wol() driver.PowerInterface {
+	s.wolPort = s.listen(func(packet []byte) []byte {
+		s.mu.Lock()
+		name := s.byMAC[net.HardwareAddr(packet[6:12]).String()]
+		s.mu.Unlock()
+		_ = s.set(context.Background(), name, true)
+		return nil
+	})
+	name := func(t *task.Task) string { return t.Node.DriverInfo.Text("sim_machine") }
+	return wol.New(wol.Config{
+		Running: func(ctx context.Context, t *task.Task) (bool, error) { return s.on(ctx, name(t)) },
+		Off:     func(ctx context.Context, t *task.Task) error { return s.set(ctx, name(t), false) },
+		Pause:   time.Millisecond,
+	})
+}
+
+func (s *site) snmp() driver.PowerInterface {
+	s.pduPort = s.listen(func(packet []byte) []byte {
+		request, err := new(gosnmp.GoSNMP).SnmpDecodePacket(packet)
+		if err != nil || len(request.Variables) != 1 {
+			return nil
+		}
+		v := request.Variables[0]
+		parts := strings.Split(v.Name, ".") // ....outlet.0
+		outlet, err := strconv.Atoi(parts[len(parts)-2])
+		if err != nil {
+			return nil
+		}
+		s.mu.Lock()
+		name := s.outlets[outlet-1]
+		s.mu.Unlock()
+		if request.PDUType == gosnmp.SetRequest {
+			_ = s.set(context.Background(), name, v.Value == 2)
+		}
+		on, _ := s.on(context.Background(), name)
+		v.Type, v.Value = gosnmp.Integer, map[bool]int{true: 2, false: 1}[on]
+		answer := &gosnmp.SnmpPacket{Version: request.Version, Community: request.Community, PDUType: gosnmp.GetResponse, RequestID: request.RequestID, Variables: []gosnmp.SnmpPDU{v}}
+		data, _ := answer.MarshalMsg()
+		return data
+	})
+	return snmp.New(snmp.Config{PollPause: time.Millisecond})
+}

@@ -1,0 +1,7 @@
+package ipmitool
+
+var (
+	ParseBytes   = parseBytes
+	ParseSensors = parseSensors
+	Completion   = completion
+)
