@@ -324,6 +324,8 @@ func (b *BMC) patch(path string, body []byte, match string) *problem {
 	switch {
 	case path == systemPath && b.has(SettingsResource):
 		return fail(http.StatusMethodNotAllowed, "Base.1.8.OperationNotAllowed", "Change the settings resource.")
+	case path == systemPath && b.has(WeakETag) && match != "" && match != b.etag():
+		return fail(http.StatusPreconditionFailed, "Base.1.8.PreconditionFailed", "The ETag does not match.")
 	case path == systemPath && b.has(WantsETag) && match == "":
 		return fail(http.StatusPreconditionRequired, "Base.1.8.PreconditionRequired", "If-Match is missing.")
 	case path == systemPath && b.has(WantsETag) && match != b.etag():
