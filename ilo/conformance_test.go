@@ -7,6 +7,7 @@ import (
 	"github.com/ferrule/ferrule/driver"
 	"github.com/ferrule/ferrule/driver/bmc/bmctest"
 	"github.com/ferrule/ferrule/driver/drivertest"
+	"github.com/ferrule/ferrule/ilo"
 	"github.com/ferrule/ferrule/ilo/ilotest"
 	"github.com/ferrule/ferrule/task"
 )
@@ -87,4 +88,48 @@ func TestConsoleConformance(t *testing.T) {
 		},
 		Task: r.task,
 	})
+}
+
+func TestVendorConformance(t *testing.T) {
+	each(t, func(t *testing.T, r *rack) {
+		var bmcs *ilo.BMCs
+		drivertest.RunVendor(t, drivertest.VendorHarness{
+			New: func(t *testing.T) driver.VendorInterface {
+				r.ilos = map[string]*ilotest.ILO{}
+				bmcs = newBMCs(t)
+				return bmcs.Vendor()
+			},
+			Task: func(t *testing.T, name string) *task.Task {
+				tk := r.task(t, name)
+				tk.Node.ProvisionState = task.Manageable
+				tk.Driver = &driver.Driver{Power: bmcs.Power(), Management: bmcs.Management()}
+				return tk
+			},
+			Calls: []driver.VendorCall{{Method: "boot_into_iso", Verb: "POST", Args: task.Info{"boot_iso_href": "http://192.0.2.1/tools.iso"}}},
+		})
+	})
+}
+
+func TestDriverConformance(t *testing.T) {
+	for _, generation := range []int{4, 6} {
+		t.Run(fmt.Sprintf("iLO %d", generation), func(t *testing.T) {
+			var s *site
+			drivertest.Run(t, drivertest.Harness{
+				New: func(t *testing.T) driver.Driver {
+					s = newSite(t, ilotest.Config{Generation: generation})
+					return driver.Driver{
+						Title: "fake_ilo", Power: s.bmcs.Power(), Management: s.bmcs.Management(), Boot: s.boot, Deploy: new(drivertest.Deploy),
+						Inspect: s.bmcs.Inspect(), Console: s.bmcs.Console(), Vendor: s.bmcs.Vendor(),
+					}
+				},
+				Task: func(t *testing.T, name string) *task.Task { return s.task(t, name) },
+				State: func(t *testing.T, tk *task.Task) driver.PowerState {
+					if s.ilo(t, tk.Node.Name).Machine.State().On {
+						return driver.PowerOn
+					}
+					return driver.PowerOff
+				},
+			})
+		})
+	}
 }

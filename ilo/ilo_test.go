@@ -205,17 +205,26 @@ func TestWhatRIBCLCannot(t *testing.T) {
 	require.True(t, on)
 }
 
-func TestResetStep(t *testing.T) {
+func TestSteps(t *testing.T) {
 	for _, g := range []int{4, 6} {
 		i := ilotest.NewILO(t, ilotest.Config{Generation: g})
 		m, tk := newBMCs(t).Management(), onILO(t, i, "n1")
 		steps, err := m.Steps(t.Context(), tk, deploy.CleanSteps)
 		require.NoError(t, err)
-		require.Len(t, steps, 1)
-		state, err := m.ExecuteStep(t.Context(), tk, deploy.CleanSteps, steps[0])
-		require.NoError(t, err)
-		require.Empty(t, state)
-		require.Equal(t, 1, i.Machine.State().Resets)
+		require.Len(t, steps, 4)
+		for _, s := range steps {
+			state, err := m.ExecuteStep(t.Context(), tk, deploy.CleanSteps, s)
+			require.Empty(t, state)
+			if g == 4 && s.Name == "clear_secure_boot_keys" {
+				require.ErrorIs(t, err, task.ErrUnsupported, "somebody asked for it")
+				continue
+			}
+			require.NoError(t, err, s.Name)
+		}
+		state := i.Machine.State()
+		require.Equal(t, 1, state.Resets)
+		require.Equal(t, g == 6, state.BIOSResets == 1)
+		require.Equal(t, g == 6, state.Keys == "DeleteAllKeys")
 		_, err = m.ExecuteStep(t.Context(), tk, deploy.CleanSteps, deploy.Step{Interface: "management", Name: "other"})
 		require.ErrorIs(t, err, task.ErrUnsupported)
 		none, err := m.Steps(t.Context(), tk, deploy.DeploySteps)

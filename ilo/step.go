@@ -2,66 +2,106 @@ package ilo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/ferrule/ferrule/deploy"
 	"github.com/ferrule/ferrule/driver/bmc"
+	"github.com/ferrule/ferrule/driver/redfish"
 	"github.com/ferrule/ferrule/task"
 )
 
 var _ deploy.Stepper = (*Management)(nil)
 
-// resetILO restarts the iLO. It does not run on its own.
-var resetILO = deploy.Step{Interface: "management", Name: "reset_ilo", Priority: 0}
+// A cleanStep is one of ours. What RIBCL has no command for is nil there.
+type cleanStep struct {
+	name     string
+	priority int
+	ribcl    func(ctx context.Context, c *client) error
+	redfish  func(ctx context.Context, c *redfish.Client) error
+}
 
-// Steps lists the clean step reset_ilo, which runs if somebody asks for it.
+// cleanSteps have the names and priorities that Ironic gives them.
+var cleanSteps = []cleanStep{
+	{"reset_secure_boot_keys_to_default", 20, nil, func(ctx context.Context, c *redfish.Client) error { return c.ResetKeys(ctx, redfish.DefaultKeys) }},
+	{"reset_bios_to_default", 10, nil, func(ctx context.Context, c *redfish.Client) error { return c.ResetBIOS(ctx) }},
+	{"clear_secure_boot_keys", 0, nil, func(ctx context.Context, c *redfish.Client) error { return c.ResetKeys(ctx, redfish.NoKeys) }},
+	{"reset_ilo", 0, resetILO, resetManager},
+}
+
+// Steps lists the clean steps.
 func (m *Management) Steps(_ context.Context, _ *task.Task, kind deploy.Kind) ([]deploy.Step, error) {
 	if kind != deploy.CleanSteps {
 		return nil, nil
 	}
-	return []deploy.Step{resetILO}, nil
+	var all []deploy.Step
+	for _, s := range cleanSteps {
+		all = append(all, deploy.Step{Interface: "management", Name: s.name, Priority: s.priority})
+	}
+	return all, nil
 }
 
-// ExecuteStep runs a step, and returns when the iLO answers again.
+// ExecuteStep runs a step to its end. What a machine cannot do is passed over if the
+// step is one that runs on its own, and an error if somebody asked for it.
 func (m *Management) ExecuteStep(ctx context.Context, t *task.Task, kind deploy.Kind, s deploy.Step) (task.State, error) {
 	const op = "ilo.ExecuteStep"
 	if err := t.RequireExclusive(op); err != nil {
 		return "", err
 	}
-	if kind != deploy.CleanSteps || !s.Same(resetILO) {
-		return "", &task.Error{Op: op, Node: t.Node.String(), Field: string(kind) + "_step", Err: fmt.Errorf("%w: step %s", task.ErrUnsupported, s)}
-	}
-	c, err := m.connect(ctx, op, t)
-	if err != nil {
+	for _, c := range cleanSteps {
+		if kind != deploy.CleanSteps || s.Interface != "management" || s.Name != c.name {
+			continue
+		}
+		err := m.execute(ctx, op, t, c)
+		if errors.Is(err, task.ErrUnsupported) && c.priority > 0 {
+			t.Log().Warn("clean step passed over: the machine cannot do it", "step", c.name)
+			return "", nil
+		}
 		return "", err
 	}
-	if c == nil {
-		return "", m.resetRedfish(ctx, op, t)
+	return "", &task.Error{Op: op, Node: t.Node.String(), Field: string(kind) + "_step", Err: fmt.Errorf("%w: step %s", task.ErrUnsupported, s)}
+}
+
+func (m *Management) execute(ctx context.Context, op string, t *task.Task, s cleanStep) error {
+	c, err := m.connect(ctx, op, t)
+	if err != nil {
+		return err
 	}
+	if c != nil {
+		if s.ribcl == nil {
+			return wrap(op, t, fmt.Errorf("%w: step %s by RIBCL", task.ErrUnsupported, s.name))
+		}
+		return wrap(op, t, s.ribcl(ctx, c))
+	}
+	a, err := redfishAccess(op, t)
+	if err != nil {
+		return err
+	}
+	r, err := m.bmcs.rf().Client(a)
+	if err == nil {
+		err = s.redfish(ctx, r)
+	}
+	return wrap(op, t, err)
+}
+
+// resetILO restarts the iLO, and returns when it answers again.
+func resetILO(ctx context.Context, c *client) error {
 	if _, err := c.do(ctx, command{group: "RIB_INFO", write: true, name: "RESET_RIB"}); err != nil {
-		return "", wrap(op, t, err)
+		return err
 	}
-	return "", wrap(op, t, c.waitFor(ctx, "the iLO's restart", func() (bool, error) {
+	return c.waitFor(ctx, "the iLO's restart", func() (bool, error) {
 		_, err := c.on(ctx)
 		if class := bmc.ClassOf(err); class == bmc.Unreachable || class == bmc.Busy {
 			return false, nil // which is what a restart looks like
 		}
 		return err == nil, err
-	}))
+	})
 }
 
-func (m *Management) resetRedfish(ctx context.Context, op string, t *task.Task) error {
-	a, err := redfishAccess(op, t)
-	if err != nil {
+func resetManager(ctx context.Context, c *redfish.Client) error {
+	if err := c.ResetManager(ctx); err != nil {
 		return err
 	}
-	c, err := m.bmcs.rf().Client(a)
-	if err == nil {
-		err = c.ResetManager(ctx)
-	}
-	if err != nil {
-		return wrap(op, t, err)
-	}
-	_, err = c.System(ctx) // by the budgets of a BMC that is away
-	return wrap(op, t, err)
+	_, err := c.System(ctx) // by the budgets of a BMC that is away
+	return err
 }

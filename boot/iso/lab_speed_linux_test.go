@@ -2,11 +2,14 @@ package iso_test
 
 import (
 	"fmt"
+	"io"
 	"maps"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -73,4 +76,66 @@ func TestSpeed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestServeCost serves the composed image, and beside it the same bytes in a file,
+// by turns: what counts is the CPU time of both ends.
+func TestServeCost(t *testing.T) {
+	lab.Need(t)
+	lab.Network(t)
+	i := image(t, newKit(t, 100<<20).open(t), args)
+	path := filepath.Join(t.TempDir(), "file.iso")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	_, err = i.WriteTo(f)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	composed, file := serve(t, i), serve(t, plain(path))
+	for _, c := range []struct {
+		name   string
+		fetch  func(url string)
+		atMost float64
+	}{
+		{"whole", func(url string) { drop(t, url, "") }, 1.11},
+		{"64 KiB", func(url string) {
+			for k := range 1000 {
+				drop(t, url, fmt.Sprintf("bytes=%d-%d", k<<16, k<<16+1<<16-1))
+			}
+		}, 1.5},
+	} {
+		var ratios []float64
+		for range 15 {
+			ours, theirs := cpu(t, func() { c.fetch(composed) }), cpu(t, func() { c.fetch(file) })
+			ratios = append(ratios, float64(ours)/float64(theirs))
+		}
+		slices.Sort(ratios)
+		t.Logf("%s: CPU time, composed to a file: %.2f (%.2f to %.2f)", c.name, ratios[7], ratios[0], ratios[14])
+		require.Less(t, ratios[7], c.atMost)
+	}
+}
+
+// drop fetches a range, "" for all, and throws it away.
+func drop(t *testing.T, url, header string) {
+	req, err := http.NewRequest("GET", url, nil)
+	require.NoError(t, err)
+	if header != "" {
+		req.Header.Set("Range", header)
+	}
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	_, err = io.Copy(io.Discard, res.Body)
+	require.NoError(t, err)
+}
+
+// cpu returns the CPU time that f takes in this process.
+func cpu(t *testing.T, f func()) time.Duration {
+	used := func() time.Duration {
+		var u syscall.Rusage
+		require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	before := used()
+	f()
+	return used() - before
 }

@@ -17,6 +17,9 @@
 //
 // # Names
 //
+// [Discs] serves what is published from memory; a [Folder] has files for a web server
+// that a site has.
+//
 // What is published for a node has a random name, which ends in .iso or .img, for
 // some BMCs want that. A node keeps its name until it is cleaned up.
 //
@@ -25,7 +28,7 @@
 // A machine is never told to boot from a drive that is empty: images are published,
 // then inserted, then the boot device is changed; and the other way about. Clean-up
 // takes out of a drive only what was put there for the node, by the URL that the
-// BMC says. What a BMC is asked to forget it may ask for until it has.
+// BMC says, and an image stays published until the BMC has let go of it.
 //
 // # Errors and concurrency
 //

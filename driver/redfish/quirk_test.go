@@ -175,6 +175,24 @@ func TestQuirks(t *testing.T) {
 		{redfishtest.WantsMode, once, ourOnce},
 		{redfishtest.WantsETag, once, ourOnce},
 		{redfishtest.SettingsResource, once, ourOnce},
+		{redfishtest.WeakETag,
+			func(p plain) bool { // sends the ETag that it was given
+				req, err := http.NewRequest("GET", p.b.URL+system, nil)
+				require.NoError(p.t, err)
+				req.SetBasicAuth(bmctest.User, bmctest.Password)
+				res, err := p.b.Server.Client().Do(req)
+				require.NoError(p.t, err)
+				res.Body.Close()
+				req, err = http.NewRequest("PATCH", p.b.URL+system, bytes.NewReader([]byte(`{"Boot":{"BootSourceOverrideTarget":"Cd","BootSourceOverrideEnabled":"Once"}}`)))
+				require.NoError(p.t, err)
+				req.SetBasicAuth(bmctest.User, bmctest.Password)
+				req.Header.Set("If-Match", res.Header.Get("ETag"))
+				if res, err = p.b.Server.Client().Do(req); err == nil {
+					res.Body.Close()
+				}
+				return p.b.Machine.State().Once == boot.CDROM
+			},
+			func(o ours) bool { return ourOnce(o) && o.setBoot(boot.PXE, true) }},
 		{redfishtest.OnlyPersistent,
 			func(p plain) bool { return once(p) },
 			func(o ours) bool {

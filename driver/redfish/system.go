@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ferrule/ferrule/driver/bmc"
 	"github.com/ferrule/ferrule/task"
@@ -36,6 +37,7 @@ type System struct {
 	}
 	VirtualMedia       link
 	SecureBoot         link
+	Bios               link
 	EthernetInterfaces link
 
 	etag string
@@ -123,9 +125,12 @@ func (c *Client) patchBoot(ctx context.Context, s *System, b map[string]string) 
 		if !ok || e.Class != bmc.Conflict {
 			return final(err)
 		}
-		fresh := new(System)
-		if s.etag, err = c.Get(ctx, s.ID, fresh); err != nil {
+		refused := s.etag
+		if s.etag, err = c.Get(ctx, s.ID, new(System)); err != nil {
 			return final(err)
+		}
+		if s.etag == refused { // a weak one, which If-Match does not take (RFC 9110, 13.1.1), but its strong form
+			s.etag = strings.TrimPrefix(s.etag, "W/")
 		}
 		again := *e
 		again.Final = false

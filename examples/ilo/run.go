@@ -25,13 +25,8 @@ type options struct {
 	observe func(*site, conductor.Event) // sees every event; nil for nobody
 }
 
-// timeout is how long a machine may take to call, and its ramdisk for a step.
-func (o options) timeout() time.Duration {
-	if o.fault == "" {
-		return 5 * time.Minute
-	}
-	return 3 * time.Second
-}
+// callTime is how long a machine may take to call, and its ramdisk for a step.
+const callTime = 40 * time.Second
 
 // generations are those of the machines' iLOs.
 var generations = []int{4, 5, 6}

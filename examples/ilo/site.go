@@ -72,7 +72,7 @@ func newSite(ctx context.Context, o options) (s *site, err error) {
 	s.bmcs = &ilo.BMCs{Poll: 20 * time.Millisecond, Patience: 10 * time.Second, Budgets: bmc.Budgets{
 		bmc.Busy: {Retries: 12, First: 10 * time.Millisecond, Max: 100 * time.Millisecond}, bmc.Conflict: {Retries: 2},
 	}}
-	if err := s.assemble(o, mux); err != nil {
+	if err := s.assemble(mux); err != nil {
 		s.bmcs.Close()
 		s.server.Close()
 		return nil, err
@@ -90,7 +90,7 @@ func newSite(ctx context.Context, o options) (s *site, err error) {
 
 // assemble puts drivers, servers and conductor together: what an embedding program
 // does.
-func (s *site) assemble(o options, mux *http.ServeMux) error {
+func (s *site) assemble(mux *http.ServeMux) error {
 	loaders := map[string]string{}
 	for _, name := range []string{"bootx64.efi", "grubx64.efi"} { // on Debian: iso.DebianLoaders("/")
 		loaders[name] = filepath.Join(s.dir, name)
@@ -111,7 +111,7 @@ func (s *site) assemble(o options, mux *http.ServeMux) error {
 	if err != nil {
 		return err
 	}
-	s.conductor, err = conductor.New(conductor.Config{Store: &task.MemoryStore{}, Registry: &registry, CallbackTimeout: o.timeout(), StepTimeout: o.timeout()})
+	s.conductor, err = conductor.New(conductor.Config{Store: &task.MemoryStore{}, Registry: &registry, CallbackTimeout: callTime, StepTimeout: callTime})
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (s *site) assemble(o options, mux *http.ServeMux) error {
 func (s *site) enrol(ctx context.Context, generation int, o options) (string, error) {
 	name := fmt.Sprintf("ilo-%d", generation)
 	mac := fmt.Sprintf("52:54:00:00:00:0%d", generation)
-	m, err := s.fleet.Add(sim.MachineConfig{Name: name, MACs: []string{mac}, BootFile: s.server.URL + "/nothing", Dir: s.dir, HTTP: s.client, HeartbeatGap: 50 * time.Millisecond})
+	m, err := s.fleet.Add(sim.MachineConfig{Name: name, MACs: []string{mac}, BootFile: s.server.URL + "/nothing", Dir: s.dir, HTTP: s.client, HeartbeatGap: 250 * time.Millisecond})
 	if err != nil {
 		return "", err
 	}

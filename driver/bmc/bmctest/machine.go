@@ -30,7 +30,9 @@ type State struct {
 	Mode       task.BootMode
 	SecureBoot bool
 	NMIs       int
-	Resets     int // of the BMC
+	Resets     int    // of the BMC
+	BIOSResets int    // of the firmware's settings
+	Keys       string // what was last done with the keys of secure boot
 
 	// Post is how many more requests are answered while the machine is in POST.
 	Post int

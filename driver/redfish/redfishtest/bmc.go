@@ -198,6 +198,9 @@ func (b *BMC) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		if path == systemPath {
 			w.Header().Set("ETag", b.etag())
+			if b.has(WeakETag) {
+				w.Header().Set("ETag", "W/"+b.etag())
+			}
 		}
 		b.write(w, http.StatusOK, v)
 	}

@@ -64,7 +64,10 @@ func (b *BMC) get(path string) (any, *problem) {
 		if b.Machine.State().SecureBoot {
 			current = "Enabled"
 		}
-		return object{"@odata.id": path, "SecureBootEnable": b.Machine.State().SecureBoot, "SecureBootCurrentBoot": current}, nil
+		return object{"@odata.id": path, "SecureBootEnable": b.Machine.State().SecureBoot, "SecureBootCurrentBoot": current,
+			"Actions": object{"#SecureBoot.ResetKeys": object{"target": path + "/Actions/SecureBoot.ResetKeys"}}}, nil
+	case systemPath + "/Bios":
+		return object{"@odata.id": path, "Actions": object{"#Bios.ResetBios": object{"target": path + "/Actions/Bios.ResetBios"}}}, nil
 	case managerPath:
 		m := object{"@odata.id": path, "Model": b.cfg.Personality.Name, "Actions": object{"#Manager.Reset": object{"target": managerPath + "/Actions/Manager.Reset"}}}
 		if b.has(ManagerMedia) {
@@ -123,6 +126,7 @@ func (b *BMC) system() object {
 		"ProcessorSummary": object{"Count": 2}, "MemorySummary": object{"TotalSystemMemoryGiB": 64},
 		"Links":              object{"ManagedBy": []any{ref(managerPath)}, "Chassis": []any{ref(chassisPath)}},
 		"SecureBoot":         ref(systemPath + "/SecureBoot"),
+		"Bios":               ref(systemPath + "/Bios"),
 		"EthernetInterfaces": ref(systemPath + "/EthernetInterfaces"),
 		"Actions": object{"#ComputerSystem.Reset": object{"target": systemPath + "/Actions/ComputerSystem.Reset",
 			"ResetType@Redfish.AllowableValues": []string{"On", "ForceOff", "GracefulShutdown", "ForceRestart", "Nmi", "PushPowerButton"}}},
@@ -203,6 +207,14 @@ func (b *BMC) post(path string, body []byte, given bool) *problem {
 	}
 	if path == systemPath+"/Actions/ComputerSystem.Reset" {
 		return b.reset(fmt.Sprint(in["ResetType"]))
+	}
+	if path == systemPath+"/Bios/Actions/Bios.ResetBios" {
+		b.Machine.Change(func(s *bmctest.State) { s.BIOSResets++ })
+		return nil
+	}
+	if path == systemPath+"/SecureBoot/Actions/SecureBoot.ResetKeys" {
+		b.Machine.Change(func(s *bmctest.State) { s.Keys = fmt.Sprint(in["ResetKeysType"]) })
+		return nil
 	}
 	if path == managerPath+"/Actions/Manager.Reset" {
 		b.Machine.Change(func(s *bmctest.State) { s.Resets++; s.Down = 3 })
@@ -312,6 +324,8 @@ func (b *BMC) patch(path string, body []byte, match string) *problem {
 	switch {
 	case path == systemPath && b.has(SettingsResource):
 		return fail(http.StatusMethodNotAllowed, "Base.1.8.OperationNotAllowed", "Change the settings resource.")
+	case path == systemPath && b.has(WeakETag) && match != "" && match != b.etag():
+		return fail(http.StatusPreconditionFailed, "Base.1.8.PreconditionFailed", "The ETag does not match.")
 	case path == systemPath && b.has(WantsETag) && match == "":
 		return fail(http.StatusPreconditionRequired, "Base.1.8.PreconditionRequired", "If-Match is missing.")
 	case path == systemPath && b.has(WantsETag) && match != b.etag():

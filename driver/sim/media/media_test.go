@@ -98,8 +98,9 @@ func FuzzISO(f *testing.F) {
 			image[16*2048+int(at)%len(tail)] ^= change
 		}
 		if d, err := media.OpenISO(bytes.NewReader(image)); err == nil {
-			d.Boot(task.BIOS)
-			d.Boot(task.UEFI)
+			for _, mode := range []task.BootMode{task.BIOS, task.UEFI} {
+				_, _ = d.Start(mode)
+			}
 		}
 	})
 }
