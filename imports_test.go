@@ -68,6 +68,10 @@ var allowed = map[string][]string{
 	"deploy/image":            {"deploy/disk"},
 	"deploy/configdrive":      {"deploy/disk"},
 	"agent/agenttest":         {"task", "agent", "agent/ramdisk"},
+	"iscsi/internal":          {},
+	"iscsi/initiator":         {"task", "iscsi/internal/pdu", "iscsi/internal/chap", "iscsi/internal/scsi"},
+	"iscsi/target":            {"task", "iscsi/internal/pdu", "iscsi/internal/chap", "iscsi/internal/scsi"},
+	"iscsi/iscsitest":         {"iscsi/target"},
 }
 
 type listed struct {

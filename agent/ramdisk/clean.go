@@ -86,7 +86,11 @@ func (a *agent) onDisk(ctx context.Context, which task.Disk, work func(*disk.Dis
 	if err != nil {
 		return err
 	}
-	err = work(&disk.Disk{Device: d, Size: which.Size})
+	on := &disk.Disk{Device: d, Size: which.Size}
+	if b, ok := d.(BlockSizer); ok {
+		on.BlockSize = b.BlockSize()
+	}
+	err = work(on)
 	if closeErr := d.Close(); err == nil {
 		err = closeErr
 	}

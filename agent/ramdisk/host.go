@@ -43,11 +43,21 @@ type Interface struct {
 	BIOSDevName string `json:"biosdevname,omitempty"`
 }
 
-// A Disk is an open disk. One that is also a [disk.Zeroer] is asked for zeros
-// that way: it makes a range read as zeros faster than by writing them. WriteAt
-// and Zero may be called by several goroutines at once, for ranges that do not
-// overlap.
+// A Disk is an open disk. One that is also a [Zeroer] is asked for zeros that
+// way. WriteAt and Zero may be called by several goroutines at once, for ranges
+// that do not overlap.
 type Disk interface {
 	disk.Device
 	io.Closer
+}
+
+// A Zeroer is a [Disk] that makes a range read as zeros faster than by writing
+// them: by discarding, or by a hole in a sparse file. Ranges are whole pages of
+// 4 KiB. Other disks are written to.
+type Zeroer = disk.Zeroer
+
+// A BlockSizer is a [Disk] that knows the size of its logical blocks, on which
+// partition tables depend. Others have blocks of 512 bytes.
+type BlockSizer interface {
+	BlockSize() int // 0 means 512
 }

@@ -118,7 +118,7 @@ func (w *imageWriter) fill(ctx context.Context, d *disk.Disk) error {
 	for _, u := range w.URLs {
 		source := &image.HTTP{
 			URL: u, Header: w.header, Client: w.agent.client, Logger: w.agent.log,
-			Retries: s.downloadRetries, RetryInterval: s.downloadInterval, Stall: s.downloadStall,
+			Retries: s.downloadRetries, RetryInterval: max(s.downloadInterval, 1), Stall: s.downloadStall, // 0 would be the default
 		}
 		var err error
 		w.result, err = image.Write(ctx, d, source, image.Options{Format: w.format, Checksum: w.sum, Progress: w.progress})

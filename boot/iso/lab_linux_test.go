@@ -50,7 +50,6 @@ var strange = boot.KernelArgs{
 	{Key: "lab.c", Value: "$root$${x"},
 	{Key: "lab.d", Value: "two words, # and;more"},
 	{Key: "lab.e", Value: "--initrd=x"},
-	{Key: "lab.long", Value: strings.Repeat("0123456789", 150)},
 }
 
 // TestBoots has real firmware start an ISO where FERRULE_LAB is 1. It reads it over HTTP in ranges, as

@@ -127,7 +127,8 @@ const (
 // ramdiskArgs are the arguments that Ironic's ramdisks have always had.
 var ramdiskArgs = boot.KernelArgs{{Key: "selinux", Value: "0"}, {Key: "troubleshoot", Value: "0"}, {Key: "text", Flag: true}}
 
-// PrepareRamdisk publishes the node's image, puts it into its virtual drive, and
+// PrepareRamdisk brings the firmware into the boot mode that the node says, if it
+// says one, publishes the node's image, puts it into its virtual drive, and
 // makes that its next boot device, once unless
 // driver_info.force_persistent_boot_device says otherwise. On a wrong parameter it
 // does nothing; when the BMC fails, what is published stays.
@@ -162,8 +163,14 @@ func (b *Boot) PrepareRamdisk(ctx context.Context, t *task.Task, params boot.Par
 			floppy[a.Key] = a.Value
 		}
 	}
-	if err := b.load(ctx, op, t, p.ramdisk, all, floppy); err != nil {
-		return err
+	for _, step := range []func() error{
+		func() error { return unsetSecureBoot(ctx, t) },
+		func() error { return setMode(ctx, t, p.info) },
+		func() error { return b.load(ctx, op, t, p.ramdisk, all, floppy) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
 	}
 	t.Node.SetInternal(forKey, forRamdisk)
 	return driver.SetBootDevice(ctx, t, false, boot.CDROM)
@@ -338,7 +345,8 @@ func (b *Boot) cleanUp(ctx context.Context, op string, t *task.Task) error {
 	return nil
 }
 
-// PrepareInstance makes the disk the node's boot device for good, and then takes
+// PrepareInstance switches secure boot on for an instance that asks for it, until
+// the next ramdisk. It makes the disk the node's boot device for good, and then takes
 // the ramdisk's image away. An instance that boots from an ISO gets that into its
 // drive, and the drive as boot device. To take a node over, only a composed image is
 // restored, under the name that it had.
@@ -358,6 +366,9 @@ func (b *Boot) PrepareInstance(ctx context.Context, t *task.Task) error {
 	case p.instance.empty() && takeOver:
 		return nil
 	case p.instance.empty():
+		if err := setSecureBoot(ctx, op, t, p.info); err != nil {
+			return err
+		}
 		if err := driver.SetBootDevice(ctx, t, true, boot.Disk); err != nil {
 			return err
 		}
@@ -376,6 +387,9 @@ func (b *Boot) PrepareInstance(ctx context.Context, t *task.Task) error {
 			return nil
 		}
 		return b.publishISO(ctx, op, t, p.instance, args)
+	}
+	if err := setSecureBoot(ctx, op, t, p.info); err != nil {
+		return err
 	}
 	if err := b.load(ctx, op, t, p.instance, args, nil); err != nil {
 		return err

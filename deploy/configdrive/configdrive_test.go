@@ -147,6 +147,13 @@ func TestTools(t *testing.T) {
 	got, err := os.ReadFile(filepath.Join(out, "openstack/latest/vendor_data.json"))
 	require.NoError(t, err)
 	require.Equal(t, `{"a":"b"}`, string(got))
+	if exec.Command("/usr/bin/python3", "-c", "import cloudinit").Run() == nil { // where cloud-init is installed
+		read := tool("/usr/bin/python3", "-c", `import sys
+from cloudinit.sources.helpers.openstack import ConfigDriveReader
+r = ConfigDriveReader(sys.argv[1]).read_v2()
+print(r["version"], r["metadata"]["hostname"], r["metadata"]["uuid"], len(r["userdata"]), r["networkdata"], r["vendordata"])`, out)
+		require.Equal(t, "2 web-1 1be26c0b-03f2-4d2e-ae87-c02d7f33c123 7014 {'links': []} {'a': 'b'}\n", read)
+	}
 	if _, err := os.Stat("/dev/loop-control"); err == nil && os.Getuid() == 0 {
 		dir := t.TempDir()
 		if exec.Command("mount", "-o", "loop,ro", name, dir).Run() == nil { // where the kernel can

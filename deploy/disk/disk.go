@@ -20,7 +20,8 @@ type Device interface {
 
 // A Zeroer is a [Device] that makes a range read as zeros faster than by
 // writing them: by discarding, by an order to the device, or by a hole in a
-// sparse file. Several goroutines may call it, as they may WriteAt.
+// sparse file. Several goroutines may call it, as they may WriteAt. It is asked
+// for whole pages of 4 KiB.
 type Zeroer interface {
 	Zero(off, n int64) error
 }
@@ -88,10 +89,26 @@ func (d *Disk) Zero(off, n int64) error {
 	if err := d.check(off, n); err != nil {
 		return err
 	}
-	if z, ok := d.Device.(Zeroer); ok {
-		return z.Zero(off, n)
+	end := off + n
+	z, ok := d.Device.(Zeroer)
+	first, last := (off+page-1)/page*page, end/page*page
+	if !ok || first >= last {
+		return d.writeZeros(off, end)
 	}
-	for end := off + n; off < end; off += mib {
+	if err := d.writeZeros(off, first); err != nil {
+		return err
+	}
+	if err := z.Zero(first, last-first); err != nil {
+		return err
+	}
+	return d.writeZeros(last, end)
+}
+
+// page is what devices and the kernel's caches have zeros in.
+const page = 4096
+
+func (d *Disk) writeZeros(off, end int64) error {
+	for ; off < end; off += mib {
 		if _, err := d.Device.WriteAt(zeros[:min(mib, end-off)], off); err != nil {
 			return err
 		}

@@ -17,7 +17,6 @@ import (
 // FormatSwap makes d a swap area, with the label if it is not "", and returns
 // its UUID.
 func FormatSwap(d *Disk, label string) (uuid string, err error) {
-	const page = 4096
 	pages := d.Size / page
 	if pages < 10 || len(label) > 15 {
 		return "", fmt.Errorf("a swap area of %d bytes labelled %q", d.Size, label)

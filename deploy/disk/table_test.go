@@ -238,3 +238,33 @@ func TestBounds(t *testing.T) {
 	require.Error(t, disk.Verify(part, []byte("here"), mib-1))
 	require.False(t, part.CanZero())
 }
+
+// A pager zeroes whole pages.
+type pager struct {
+	disk.Device
+	asked [][2]int64
+}
+
+func (p *pager) Zero(off, n int64) error {
+	p.asked = append(p.asked, [2]int64{off, n})
+	_, err := p.WriteAt(make([]byte, n), off)
+	return err
+}
+
+func TestZero(t *testing.T) {
+	for _, tc := range []struct {
+		off, n int64
+		want   [][2]int64
+	}{
+		{0, 8192, [][2]int64{{0, 8192}}}, {100, 4000, nil}, {100, 8192, [][2]int64{{4096, 4096}}}, {4096, 5000, [][2]int64{{4096, 4096}}}, {4095, 4098, [][2]int64{{4096, 4096}}}, {0, 0, nil},
+	} {
+		d, f := newDisk(t, mib, 512)
+		write(t, d, strings.Repeat("x", mib), 0)
+		p := &pager{Device: f}
+		d.Device = p
+		require.NoError(t, d.Zero(tc.off, tc.n))
+		require.Equal(t, tc.want, p.asked)
+		require.Equal(t, strings.Repeat("\x00", int(tc.n)), read(t, d, tc.off, int(tc.n)))
+		require.Equal(t, "x", read(t, d, tc.off+tc.n, 1))
+	}
+}

@@ -268,6 +268,9 @@ func (s *httpStream) begin(resp *http.Response) error {
 		if !ok || got != want {
 			return fatal("the server went on with another range than asked for")
 		}
+		if s.vouches(resp) == no {
+			return &fatalError{errChanged}
+		}
 		s.total = got.total
 		return nil
 	case code == http.StatusRequestedRangeNotSatisfiable && s.at > 0: // it shrank, or was complete without saying so
@@ -277,19 +280,41 @@ func (s *httpStream) begin(resp *http.Response) error {
 	case s.at > 0:
 		return s.skip(resp)
 	}
-	s.validator = resp.Header.Get("ETag")
-	if s.validator == "" || strings.HasPrefix(s.validator, "W/") { // weak ones do not vouch for bytes
-		s.validator = resp.Header.Get("Last-Modified")
-	}
+	s.validator = validator(resp)
 	s.total = resp.ContentLength
 	return nil
+}
+
+// validator is what tells the content of an answer from others. Weak tags do not
+// vouch for bytes.
+func validator(resp *http.Response) string {
+	if tag := resp.Header.Get("ETag"); tag != "" && !strings.HasPrefix(tag, "W/") {
+		return tag
+	}
+	return resp.Header.Get("Last-Modified")
+}
+
+// What an answer says of whether it is of the content begun.
+const (
+	unsaid = iota
+	yes
+	no
+)
+
+func (s *httpStream) vouches(resp *http.Response) int {
+	switch v := validator(resp); {
+	case v == "" || s.validator == "":
+		return unsaid
+	case v == s.validator:
+		return yes
+	}
+	return no
 }
 
 // skip passes over what was received before, where the server has the same
 // content but does not serve parts of it.
 func (s *httpStream) skip(resp *http.Response) error {
-	same := resp.Header.Get("ETag") == s.validator || resp.Header.Get("Last-Modified") == s.validator
-	if s.validator == "" || !same || resp.ContentLength != s.total {
+	if s.vouches(resp) != yes || resp.ContentLength != s.total {
 		return &fatalError{errChanged}
 	}
 	if _, err := io.CopyN(io.Discard, resp.Body, s.at); err != nil {
@@ -317,6 +342,7 @@ func (s *httpStream) fetch(p []byte, off int64) error {
 	if s.total >= 0 && off+int64(len(p)) > s.total {
 		return fmt.Errorf("%w: nothing at %d", ErrTruncated, s.total)
 	}
+	s.failures = 0
 	return s.try(func() error {
 		resp, stall, err := s.get(fmt.Sprintf("bytes=%d-%d", off, off+int64(len(p))-1))
 		if err != nil {
@@ -344,15 +370,15 @@ func (s *httpStream) part(resp *http.Response, want span) error {
 	if s.total < 0 {
 		want.total = got.total
 	}
-	switch {
-	case resp.StatusCode == http.StatusPartialContent && ok && got == want:
-		return nil
-	case resp.StatusCode == http.StatusPartialContent:
-		return fatal("the server sent another range than asked for")
-	case resp.StatusCode == http.StatusOK && (s.validator == "" || resp.Header.Get("ETag") == s.validator || resp.Header.Get("Last-Modified") == s.validator):
-		return &fatalError{ErrNoRanges}
-	case resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusRequestedRangeNotSatisfiable:
+	switch code := resp.StatusCode; {
+	case (code == http.StatusPartialContent || code == http.StatusOK) && s.vouches(resp) == no, code == http.StatusRequestedRangeNotSatisfiable:
 		return &fatalError{errChanged}
+	case code == http.StatusPartialContent && ok && got == want:
+		return nil
+	case code == http.StatusPartialContent:
+		return fatal("the server sent another range than asked for")
+	case code == http.StatusOK:
+		return &fatalError{ErrNoRanges}
 	}
 	return fatal("the server answered %s", resp.Status)
 }

@@ -127,29 +127,31 @@ func TestDownloadIsTakenUp(t *testing.T) {
 	other[0] ^= 1
 	day := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
 	for name, tc := range map[string]struct {
-		etag     string
-		modified time.Time
-		noSum    bool
-		noRanges bool
-		later    func(s *server) // before the second request
-		want     []byte          // nil for content
-		ranges   []string
-		ifRange  string
-		err      error
+		etag          string
+		modified      time.Time
+		noSum         bool
+		noRanges      bool
+		ignoreIfRange bool
+		later         func(s *server) // before the second request
+		want          []byte          // nil for content
+		ranges        []string
+		ifRange       string
+		err           error
 	}{
-		"by its tag":              {etag: `"v1"`, ranges: []string{"", "bytes=2097152-"}, ifRange: `"v1"`},
-		"by its time":             {modified: day, ranges: []string{"", "bytes=2097152-"}, ifRange: day.Format(http.TimeFormat)},
-		"not by a weak tag":       {etag: `W/"v1"`, modified: day, ranges: []string{"", "bytes=2097152-"}, ifRange: day.Format(http.TimeFormat)},
-		"by the checksum":         {ranges: []string{"", "bytes=2097152-"}},
-		"by nothing":              {noSum: true, ranges: []string{"", ""}},
-		"by a weak tag, nothing":  {noSum: true, etag: `W/"v1"`, ranges: []string{"", ""}},
-		"from the start":          {noRanges: true, etag: `"v1"`, ranges: []string{"", "bytes=2097152-"}, ifRange: `"v1"`},
-		"from the start, untaged": {noRanges: true, ranges: []string{"", "bytes=2097152-", ""}},
-		"it changed":              {etag: `"v1"`, later: func(s *server) { s.content, s.etag = other, `"v2"` }, want: other, ranges: []string{"", "bytes=2097152-", ""}, ifRange: `"v1"`},
-		"it changed, no ranges":   {etag: `"v1"`, noRanges: true, later: func(s *server) { s.content, s.etag = other, `"v2"` }, want: other, ranges: []string{"", "bytes=2097152-", ""}, ifRange: `"v1"`},
-		"it shrank":               {etag: `"v1"`, later: func(s *server) { s.content, s.etag = content[:mib], `"v2"` }, want: content[:mib], ranges: []string{"", "bytes=2097152-", ""}, ifRange: `"v1"`},
-		"it changed, unnoticed":   {etag: `"v1"`, later: func(s *server) { s.content = flip(bytes.Clone(content), -1) }, ranges: []string{"", "bytes=2097152-"}, ifRange: `"v1"`, err: image.ErrChecksum},
-		"it grew, unnoticed":      {etag: `"v1"`, later: func(s *server) { s.content = append(bytes.Clone(content), 1) }, ranges: []string{"", "bytes=2097152-"}, ifRange: `"v1"`, err: image.ErrSource},
+		"by its tag":                  {etag: `"v1"`, ranges: []string{"", "bytes=2097152-"}, ifRange: `"v1"`},
+		"by its time":                 {modified: day, ranges: []string{"", "bytes=2097152-"}, ifRange: day.Format(http.TimeFormat)},
+		"not by a weak tag":           {etag: `W/"v1"`, modified: day, ranges: []string{"", "bytes=2097152-"}, ifRange: day.Format(http.TimeFormat)},
+		"by the checksum":             {ranges: []string{"", "bytes=2097152-"}},
+		"by nothing":                  {noSum: true, ranges: []string{"", ""}},
+		"by a weak tag, nothing":      {noSum: true, etag: `W/"v1"`, ranges: []string{"", ""}},
+		"from the start":              {noRanges: true, etag: `"v1"`, ranges: []string{"", "bytes=2097152-"}, ifRange: `"v1"`},
+		"from the start, untaged":     {noRanges: true, ranges: []string{"", "bytes=2097152-", ""}},
+		"it changed":                  {etag: `"v1"`, later: func(s *server) { s.content, s.etag = other, `"v2"` }, want: other, ranges: []string{"", "bytes=2097152-", ""}, ifRange: `"v1"`},
+		"it changed, no ranges":       {etag: `"v1"`, noRanges: true, later: func(s *server) { s.content, s.etag = other, `"v2"` }, want: other, ranges: []string{"", "bytes=2097152-", ""}, ifRange: `"v1"`},
+		"it changed, If-Range or not": {etag: `"v1"`, ignoreIfRange: true, later: func(s *server) { s.content, s.etag = other, `"v2"` }, want: other, ranges: []string{"", "bytes=2097152-", ""}, ifRange: `"v1"`},
+		"it shrank":                   {etag: `"v1"`, later: func(s *server) { s.content, s.etag = content[:mib], `"v2"` }, want: content[:mib], ranges: []string{"", "bytes=2097152-", ""}, ifRange: `"v1"`},
+		"it changed, unnoticed":       {etag: `"v1"`, later: func(s *server) { s.content = flip(bytes.Clone(content), -1) }, ranges: []string{"", "bytes=2097152-"}, ifRange: `"v1"`, err: image.ErrChecksum},
+		"it grew, unnoticed":          {etag: `"v1"`, later: func(s *server) { s.content = append(bytes.Clone(content), 1) }, ranges: []string{"", "bytes=2097152-"}, ifRange: `"v1"`, err: image.ErrSource},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -168,6 +170,11 @@ func TestDownloadIsTakenUp(t *testing.T) {
 					tc.later(s)
 				}
 				s.mu.Unlock()
+				if tc.ignoreIfRange {
+					again := r.Clone(r.Context())
+					again.Header.Del("If-Range")
+					r = again
+				}
 				s.ServeHTTP(w, r)
 			}
 			want := content
@@ -187,7 +194,9 @@ func TestDownloadIsTakenUp(t *testing.T) {
 				requireDead(t, m.data)
 			}
 			require.Equal(t, tc.ranges, s.ranges())
-			require.Equal(t, tc.ifRange, s.requests[1].Header.Get("If-Range"))
+			if !tc.ignoreIfRange {
+				require.Equal(t, tc.ifRange, s.requests[1].Header.Get("If-Range"))
+			}
 			require.Equal(t, "identity", s.requests[0].Header.Get("Accept-Encoding"))
 		})
 	}

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"sync"
 	"testing"
 
@@ -16,7 +18,20 @@ import (
 	"github.com/ferrule/ferrule/deploy/image"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// children are what the test binary does as a process of its own, by the value
+// of FERRULE_IMAGE_CHILD.
+var children = map[string]func(args []string) error{}
+
+func TestMain(m *testing.M) {
+	if child := children[os.Getenv("FERRULE_IMAGE_CHILD")]; child != nil {
+		if err := child(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const mib = 1 << 20
 

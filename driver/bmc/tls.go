@@ -88,21 +88,25 @@ func (t TLS) Config() (*tls.Config, error) {
 	return c, nil
 }
 
+// requestTime is how long a BMC may take for one request, of which the slowest
+// fetch an image before they answer.
+const requestTime = 3 * time.Minute
+
 // Client returns an HTTP client for one BMC. It follows no redirects, uses no
-// proxy, and speaks HTTP/1.1. Close its idle connections in the end.
+// proxy, speaks HTTP/1.1, and gives a request up after three minutes. Close its idle connections in the end.
 func (t TLS) Client() (*http.Client, error) {
 	c, err := t.Config()
 	if err != nil {
 		return nil, err
 	}
 	return &http.Client{
+		Timeout: requestTime,
 		Transport: &http.Transport{
-			TLSClientConfig:       c,
-			TLSHandshakeTimeout:   20 * time.Second,
-			ResponseHeaderTimeout: 60 * time.Second,
-			IdleConnTimeout:       20 * time.Second,
-			MaxIdleConnsPerHost:   2,
-			Protocols:             http1(),
+			TLSClientConfig:     c,
+			TLSHandshakeTimeout: 20 * time.Second,
+			IdleConnTimeout:     20 * time.Second,
+			MaxIdleConnsPerHost: 2,
+			Protocols:           http1(),
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil

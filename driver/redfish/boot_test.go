@@ -227,6 +227,26 @@ func TestInstanceFromISO(t *testing.T) {
 	require.Nil(t, fetch(t, url))
 }
 
+func TestBootModeAndSecureBoot(t *testing.T) {
+	s := newSite(t, redfishtest.ILO6)
+	tk, ctx := s.task(t, "n1"), t.Context()
+	m := s.bmc(t, "n1").Machine
+	m.Change(func(state *bmctest.State) { state.Mode = task.BIOS })
+	delete(tk.Node.Properties, "capabilities")
+	require.NoError(t, s.boot.PrepareRamdisk(ctx, tk, nil))
+	require.Equal(t, task.BIOS, m.State().Mode, "nobody said anything of the mode")
+	tk.Node.InstanceInfo = task.Info{"capabilities": "secure_boot:true"}
+	require.NoError(t, s.boot.PrepareRamdisk(ctx, tk, nil))
+	require.Equal(t, task.UEFI, m.State().Mode)
+	require.False(t, m.State().SecureBoot, "not for the ramdisk")
+	require.NoError(t, s.boot.PrepareInstance(ctx, tk))
+	require.True(t, m.State().SecureBoot)
+	require.Equal(t, boot.Disk, m.State().Persistent)
+	tk.Node.InstanceInfo = nil
+	require.NoError(t, s.boot.PrepareRamdisk(ctx, tk, nil))
+	require.False(t, m.State().SecureBoot, "the next ramdisk need not be signed")
+}
+
 func TestBMCFaultsLeaveTheNodeRepeatable(t *testing.T) {
 	s := newSite(t, redfishtest.ILO5)
 	tk, ctx := s.task(t, "n1"), t.Context()

@@ -144,7 +144,9 @@ func (c *Client) setBoot(ctx context.Context, s *System, b driver.BootSetting) e
 	return first
 }
 
-// checkBoot reads back what the BMC was told.
+// checkBoot reads back what the BMC was told. One that can only do it for every
+// boot is taken at that: whoever asks for one boot says later what comes then. One
+// that can only do it once has not done what was asked.
 func (c *Client) checkBoot(ctx context.Context, target, enabled string) error {
 	var got Boot
 	err := c.waitFor(ctx, "boot device "+target, nil, func() (bool, error) {
@@ -153,10 +155,14 @@ func (c *Client) checkBoot(ctx context.Context, target, enabled string) error {
 			return false, err
 		}
 		got = s.Boot
-		return got.Target == target && got.Enabled == enabled, nil
+		return got.Target == target && (got.Enabled == "Once" || got.Enabled == "Continuous"), nil
 	})
+	said := bmc.Clean(got.Target + ", " + got.Enabled)
 	if err != nil {
-		return fmt.Errorf("%w: the BMC says %s, %s", err, bmc.Clean(got.Target), bmc.Clean(got.Enabled))
+		return fmt.Errorf("%w: the BMC says %s", err, said)
+	}
+	if enabled == "Continuous" && got.Enabled == "Once" {
+		return &bmc.Error{Class: bmc.Refused, Op: "boot device " + target, Text: "the BMC says " + said}
 	}
 	return nil
 }

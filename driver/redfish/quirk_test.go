@@ -175,6 +175,24 @@ func TestQuirks(t *testing.T) {
 		{redfishtest.WantsMode, once, ourOnce},
 		{redfishtest.WantsETag, once, ourOnce},
 		{redfishtest.SettingsResource, once, ourOnce},
+		{redfishtest.OnlyPersistent,
+			func(p plain) bool { return once(p) },
+			func(o ours) bool {
+				require.NoError(o.t, o.bmcs.Management().SetBootDevice(o.t.Context(), o.task, driver.BootSetting{Device: boot.CDROM}))
+				return o.b.Machine.State().Persistent == boot.CDROM && o.setBoot(boot.Disk, true)
+			}},
+		{redfishtest.SilentlyOnce,
+			func(p plain) bool {
+				return p.setBoot("Pxe", "Continuous") && p.b.Machine.State().Persistent == boot.PXE
+			},
+			func(o ours) bool {
+				from := boot.Device("")
+				o.setBoot(boot.PXE, true)
+				o.power(driver.Reboot)
+				o.b.Machine.OnPower = func(bool) { from = o.b.Machine.State().Once }
+				o.power(driver.Reboot)
+				return from == boot.PXE
+			}},
 		{redfishtest.OnceOnly,
 			func(p plain) bool { return p.setBoot("Pxe", "Continuous") },
 			func(o ours) bool {

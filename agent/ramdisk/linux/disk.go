@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ferrule/ferrule/agent/ramdisk"
 	"github.com/ferrule/ferrule/deploy/disk"
 )
 
@@ -28,6 +29,17 @@ func (d *device) Zero(off, n int64) error {
 		return os.NewSyscallError("BLKZEROOUT", errno)
 	}
 	return os.NewSyscallError("fallocate", unix.Fallocate(int(d.Fd()), unix.FALLOC_FL_ZERO_RANGE|unix.FALLOC_FL_KEEP_SIZE, off, n))
+}
+
+var _ ramdisk.BlockSizer = (*device)(nil)
+
+// BlockSize is the device's; a file in its place has none.
+func (d *device) BlockSize() int {
+	n, err := unix.IoctlGetInt(int(d.Fd()), unix.BLKSSZGET)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // Close has the kernel look for partitions anew, which fails where there are none

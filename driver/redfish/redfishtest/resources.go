@@ -364,7 +364,7 @@ func (b *BMC) setBoot(in map[string]string) *problem {
 	}
 	for d := range deviceNames {
 		if b.targetOf(d) == target {
-			b.Machine.SetBoot(d, enabled == "Once")
+			b.Machine.SetBoot(d, (enabled == "Once" || b.has(SilentlyOnce)) && !b.has(OnlyPersistent))
 		}
 	}
 	return nil

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/ferrule/ferrule/driver/bmc/bmctest"
+	"github.com/ferrule/ferrule/driver/conductor"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// provisioned runs the program, and looks that nothing is left.
+func provisioned(t *testing.T, o options) string {
+	o.dir = t.TempDir()
+	var seen atomic.Pointer[site]
+	o.observe = func(s *site, _ conductor.Event) { seen.Store(s) }
+	var out bytes.Buffer
+	require.NoError(t, run(t.Context(), o, &out), "%s", &out)
+	files, err := os.ReadDir(o.dir)
+	require.NoError(t, err)
+	require.Empty(t, files)
+	require.NotContains(t, out.String(), "canary")
+	s := seen.Load()
+	for r, err := range s.conductor.Manager().List(context.Background()) {
+		require.NoError(t, err)
+		require.Empty(t, s.discs.Names(r.Node.UUID), "discs left of %s", r.Node)
+		require.Empty(t, s.tree.Names(r.Node.UUID), "artifacts left of %s", r.Node)
+	}
+	for _, i := range s.ilos {
+		require.LessOrEqual(t, i.Refused(), 1, "an account that gets locked")
+		if i.Redfish != nil {
+			open, most := i.Redfish.Sessions()
+			require.Zero(t, open)
+			require.LessOrEqual(t, most, 1)
+		}
+		media := i.Machine.Media()[bmctest.CD]
+		require.NotContains(t, media, s.server.URL, "a disc left in the drive")
+	}
+	return out.String()
+}
+
+func TestProvision(t *testing.T) {
+	t.Parallel()
+	out := provisioned(t, options{})
+	require.Contains(t, out, "3 nodes went from enroll to active and back to available")
+	require.Contains(t, out, "virtual media boot ISO")
+}
+
+func TestBreak(t *testing.T) {
+	t.Parallel()
+	want := map[string]string{"licence": "install the BMC's licence", "password": "correct the user name and password of the BMC"}
+	for name, f := range faults {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out := provisioned(t, options{fault: name})
+			if f.passes {
+				require.Contains(t, out, "3 nodes went from enroll to active")
+				return
+			}
+			require.Contains(t, out, want[name])
+		})
+	}
+}
+
+func TestFaultRefused(t *testing.T) {
+	t.Parallel()
+	require.Error(t, run(t.Context(), options{fault: "everything"}, &bytes.Buffer{}))
+}
