@@ -132,6 +132,13 @@ func provision(t *testing.T, name, files string, tool, native *ipmi.Access) {
 	require.NoError(t, c.Enroll(ctx, node, &task.Port{Address: "52:54:00:aa:00:01"}))
 
 	start := time.Now()
+	all.Go(func() {
+		for e := range c.Watch(running, 0) {
+			if e.Kind == conductor.StateChange || e.Kind == conductor.StepStart {
+				t.Logf("%5.1f s: %s %s", time.Since(start).Seconds(), e.State, e.Step)
+			}
+		}
+	})
 	if err := c.Bring(ctx, "lab", task.Active); err != nil {
 		x, _ := c.Explain(ctx, "lab")
 		t.Fatalf("%v\n%v\nconsole: %s", err, x, s.serial.String())
