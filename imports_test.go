@@ -39,7 +39,7 @@ var allowed = map[string][]string{
 	"driver":                  {"task", "boot", "deploy"},
 	"driver/bmc":              {"task"},
 	"driver/redfish":          {"task", "boot", "driver", "driver/bmc", "boot/vmedia"},
-	"driver/catalog":          {"task", "boot", "deploy", "driver", "driver/console", "driver/fake"},
+	"driver/catalog":          {"task", "boot", "deploy", "driver", "driver/fake"},
 	"driver/console":          {"task", "driver"},
 	"driver/ipmi":             {"task", "boot", "driver", "driver/bmc", "internal/switched"},
 	"driver/ipmitool":         {"task", "driver", "driver/ipmi"},

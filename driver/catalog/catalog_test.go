@@ -12,7 +12,6 @@ import (
 
 	"github.com/ferrule/ferrule/driver"
 	"github.com/ferrule/ferrule/driver/catalog"
-	"github.com/ferrule/ferrule/driver/console"
 	"github.com/ferrule/ferrule/driver/drivertest"
 	"github.com/ferrule/ferrule/task"
 	"github.com/ferrule/ferrule/task/tasktest"
@@ -103,21 +102,16 @@ func TestMissingParts(t *testing.T) {
 }
 
 func TestConsoles(t *testing.T) {
-	hub := console.NewHub(console.Config{})
-	defer hub.Close()
 	c := full()
-	c.Consoles = hub
-	c.IPMITool.Console = source{}
+	c.IPMITool.Console = &drivertest.Console{}
 	var r driver.Registry
 	require.NoError(t, catalog.Register(&r, c))
 	d, _ := r.Drivers.Get("agent_ipmitool")
-	require.NotNil(t, d.Console)
+	require.Same(t, c.IPMITool.Console, d.Console)
 	d, _ = r.Drivers.Get("agent_ilo")
 	require.Nil(t, d.Console)
 	require.Equal(t, []string{"fake", "ipmitool"}, r.Console.Names())
 }
-
-type source struct{ console.Source }
 
 // A node picks a part over its composite's own.
 func TestPick(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/deploy"
 	"github.com/ferrule/ferrule/driver"
-	"github.com/ferrule/ferrule/driver/console"
 	"github.com/ferrule/ferrule/driver/fake"
 )
 
@@ -29,9 +28,6 @@ type Config struct {
 	// Rescue is the rescue interface of all composites. Nil for none.
 	Rescue driver.RescueInterface
 
-	// Consoles holds the consoles of BMCs that have one. Nil for none.
-	Consoles *console.Hub
-
 	// Fake is how fakes behave.
 	Fake fake.Config
 }
@@ -41,8 +37,8 @@ type BMC struct {
 	Power      driver.PowerInterface
 	Management driver.ManagementInterface
 	Vendor     driver.VendorInterface
-	Console    console.Source
-	Boot       boot.BootInterface // virtual media
+	Console    driver.ConsoleInterface // one of a console.Hub, or the BMC's own
+	Boot       boot.BootInterface      // virtual media
 	Inspect    driver.InspectInterface
 	RAID       driver.RAIDInterface
 }

@@ -4,8 +4,8 @@
 //	var registry driver.Registry
 //	err := catalog.Register(&registry, catalog.Config{
 //		PXE: pxeBoot, IPXE: ipxeBoot, Agent: agentDeploy,
-//		IPMITool: catalog.BMC{Power: bmcs.Power(), Management: bmcs.Management(), Vendor: bmcs.Vendor(), Console: bmcs.Console()},
-//		Consoles: hub, Inspect: inspect,
+//		IPMITool: catalog.BMC{Power: bmcs.Power(), Management: bmcs.Management(), Vendor: bmcs.Vendor(), Console: hub.Console(bmcs.Console())},
+//		Inspect:  inspect,
 //	})
 //
 // Names are Ironic's where it had the driver: pxe_ipmitool boots by PXE and deploys

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -25,16 +26,22 @@ import (
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/boot/artifact"
 	"github.com/ferrule/ferrule/boot/netboot"
+	"github.com/ferrule/ferrule/boot/vmedia"
 	"github.com/ferrule/ferrule/deploy"
 	"github.com/ferrule/ferrule/driver"
+	"github.com/ferrule/ferrule/driver/bmc/bmctest"
 	"github.com/ferrule/ferrule/driver/conductor"
 	"github.com/ferrule/ferrule/driver/drivertest"
 	"github.com/ferrule/ferrule/driver/fake"
 	"github.com/ferrule/ferrule/driver/ipmi"
+	"github.com/ferrule/ferrule/driver/redfish"
+	"github.com/ferrule/ferrule/driver/redfish/redfishtest"
 	"github.com/ferrule/ferrule/driver/sim"
 	"github.com/ferrule/ferrule/driver/snmp"
 	"github.com/ferrule/ferrule/driver/webhook"
 	"github.com/ferrule/ferrule/driver/wol"
+	"github.com/ferrule/ferrule/ilo"
+	"github.com/ferrule/ferrule/ilo/ilotest"
 	"github.com/ferrule/ferrule/ipxe"
 	"github.com/ferrule/ferrule/task"
 	"github.com/ferrule/ferrule/task/tasktest"
@@ -44,13 +51,26 @@ import (
 // driver.Compose, with a reason.
 func TestProduct(t *testing.T) {
 	s := newSite(t)
-	boots := []named[boot.BootInterface]{{"ipxe", s.ipxe("ipxe", false)}, {"http", s.ipxe("http", true)}, {"fake", fake.Boot()}, {"none", nil}}
-	deploys := []named[deploy.DeployInterface]{{"agent", s.agent()}, {"fake", fake.Deploy(fake.Config{})}}
+	redfishes := &redfish.BMCs{Poll: time.Millisecond, Patience: 20 * time.Second}
+	ilos := &ilo.BMCs{Poll: time.Millisecond, Patience: 20 * time.Second}
+	s.ended = append(s.ended, redfishes.Close, ilos.Close)
+	redfishMedia, err := redfishes.NewBoot(s.discs("redfish-discs"))
+	require.NoError(t, err)
+	iloMedia, err := ilos.NewBoot(s.discs("ilo-discs"))
+	require.NoError(t, err)
 	bmc := ipmi.New("ipmi", &simBMC{s}, ipmi.Config{PollPause: time.Millisecond})
-	powers := []named[driver.PowerInterface]{
-		{"sim", s.fleet.Power()}, {"ipmi", bmc.Power()}, {"snmp", s.snmp()}, {"wol", s.wol()}, {"webhook", s.webhook()}, {"fake", fake.Power(fake.Config{})},
+
+	boots := []named[boot.BootInterface]{
+		{"ipxe", s.ipxe("ipxe", false)}, {"http", s.ipxe("http", true)}, {"redfish", redfishMedia}, {"ilo", iloMedia}, {"fake", fake.Boot()}, {"none", nil},
 	}
-	managements := []named[driver.ManagementInterface]{{"sim", s.fleet.Management()}, {"ipmi", bmc.Management()}, {"fake", fake.Management()}, {"none", nil}}
+	deploys := []named[deploy.DeployInterface]{{"agent", s.agent()}, {"fake", fake.Deploy(fake.Config{})}}
+	powers := []named[driver.PowerInterface]{
+		{"ipmi", bmc.Power()}, {"redfish", redfishes.Power()}, {"ilo", ilos.Power()}, {"snmp", s.snmp()}, {"wol", s.wol()}, {"webhook", s.webhook()},
+		{"fake", fake.Power(fake.Config{})},
+	}
+	managements := []named[driver.ManagementInterface]{
+		{"ipmi", bmc.Management()}, {"redfish", redfishes.Management()}, {"ilo", ilos.Management()}, {"fake", fake.Management()}, {"none", nil},
+	}
 
 	var composed []string
 	refused := map[string]string{}
@@ -89,8 +109,9 @@ func TestProduct(t *testing.T) {
 	wg.Wait()
 	t.Logf("%d composites deployed, %d were refused", len(composed), len(refused))
 	for name, want := range map[string]bool{
-		"ipxe-agent-ipmi-ipmi": true, "http-agent-snmp-none": true, "ipxe-agent-wol-none": true, "ipxe-agent-webhook-sim": true, "none-fake-fake-fake": true,
-		"none-agent-sim-sim": false, "fake-agent-sim-sim": false, "ipxe-agent-fake-sim": false, "ipxe-agent-sim-fake": false,
+		"ipxe-agent-ipmi-ipmi": true, "http-agent-snmp-none": true, "ipxe-agent-wol-none": true, "ipxe-agent-webhook-redfish": true, "none-fake-fake-fake": true,
+		"redfish-agent-redfish-redfish": true, "ilo-agent-ilo-ilo": true, "http-agent-redfish-redfish": true,
+		"none-agent-ipmi-ipmi": false, "fake-agent-ipmi-ipmi": false, "ipxe-agent-fake-ipmi": false, "ipxe-agent-ipmi-fake": false,
 	} {
 		require.Equal(t, want, refused[name] == "", name)
 	}
@@ -196,14 +217,57 @@ func (s *site) start() {
 	s.ended = append(s.ended, func() { cancel(); running.Wait() })
 }
 
+// discs is a place for virtual CDs.
+func (s *site) discs(prefix string) vmedia.Site {
+	d := new(vmedia.Discs)
+	s.mux.Handle("/"+prefix+"/", http.StripPrefix("/"+prefix, d))
+	loaders := map[string]string{}
+	for _, name := range []string{"isolinux.bin", "ldlinux.c32", "bootx64.efi", "grubx64.efi"} {
+		loaders[name] = filepath.Join(s.dir, name)
+		require.NoError(s.t, os.WriteFile(loaders[name], []byte(strings.Repeat(name, 300)), 0o644))
+	}
+	return vmedia.Site{Discs: d, URL: s.base + "/" + prefix, Loaders: loaders, ImageDirs: []string{s.dir}}
+}
+
+// bmcs gives a machine the BMCs that its node's drivers speak to.
+func (s *site) bmcs(name string, m *sim.Machine, info task.Info) {
+	seen := bmctest.NewMachine()
+	seen.IsOn = func() bool { state, _ := m.State(); return state != sim.Off }
+	seen.OnPower = func(on bool) {
+		if on {
+			m.PowerOn()
+		} else {
+			m.PowerOff()
+		}
+	}
+	seen.OnBoot = func(d boot.Device, once bool) { m.SetBootDevice(driver.BootSetting{Device: d, Persistent: !once}) }
+	seen.OnMedia = func(string, string) { m.SetMedia(seen.Media()[bmctest.CD], seen.Media()[bmctest.Floppy]) }
+	if strings.Contains(name, "redfish") {
+		b := redfishtest.Start(redfishtest.Config{Machine: seen})
+		s.ended = append(s.ended, b.Close)
+		info["redfish_address"], info["redfish_username"], info["redfish_password"], info["redfish_fingerprint"] = b.URL, bmctest.User, bmctest.Password, b.Fingerprint()
+	}
+	if strings.Contains(name, "ilo") {
+		i := ilotest.Start(ilotest.Config{Machine: seen})
+		s.ended = append(s.ended, i.Close)
+		maps.Copy(info, i.DriverInfo())
+	}
+}
+
 // enroll makes a machine and a node that has every part's parameters.
 func (s *site) enroll(i int, name string) {
 	mac := fmt.Sprintf("52:54:00:00:%02x:%02x", i>>8, i&0xff)
 	prefix, _, _ := strings.Cut(name, "-")
-	if prefix != "http" {
+	first := boot.PXE // where the boot order is set by hand
+	switch prefix {
+	case "http":
+	case "redfish", "ilo":
+		first = boot.CDROM
+		fallthrough
+	default:
 		prefix = "ipxe"
 	}
-	_, err := s.fleet.Add(sim.MachineConfig{Name: name, MACs: []string{mac}, BootFile: s.base + "/" + prefix + "/boot.ipxe", Dir: s.dir, HTTP: s.client,
+	m, err := s.fleet.Add(sim.MachineConfig{Name: name, MACs: []string{mac}, BootFile: s.base + "/" + prefix + "/boot.ipxe", Dir: s.dir, HTTP: s.client,
 		HeartbeatGap: 20 * time.Millisecond, DiskSize: 1 << 20})
 	require.NoError(s.t, err)
 	s.mu.Lock()
@@ -211,17 +275,20 @@ func (s *site) enroll(i int, name string) {
 	s.outlets = append(s.outlets, name)
 	outlet := len(s.outlets)
 	s.mu.Unlock()
-	if strings.HasSuffix(name, "-none") { // the boot order is set by hand
-		require.NoError(s.t, s.fleet.Management().SetBootDevice(s.t.Context(), s.machine(name), driver.BootSetting{Device: boot.PXE, Persistent: true}))
+	if strings.HasSuffix(name, "-none") {
+		m.SetBootDevice(driver.BootSetting{Device: first, Persistent: true})
 	}
+	info := task.Info{
+		"deploy_kernel": filepath.Join(s.dir, "kernel"), "deploy_ramdisk": filepath.Join(s.dir, "ramdisk"),
+		"sim_machine": name, "ipmi_address": name, "webhook_url": s.base + "/power/" + name, "wol_host": "127.0.0.1", "wol_port": s.wolPort,
+		"snmp_driver": "aten", "snmp_address": "127.0.0.1", "snmp_port": s.pduPort, "snmp_outlet": outlet, "snmp_community": "public",
+	}
+	s.bmcs(name, m, info)
+	clean := false // a deploy is enough
 	require.NoError(s.t, s.conductor.Enroll(s.t.Context(), &task.Node{
 		Name: name, Driver: name,
 		Properties: task.Info{"root_device": map[string]any{"name": "/dev/vda"}},
-		DriverInfo: task.Info{
-			"deploy_kernel": filepath.Join(s.dir, "kernel"), "deploy_ramdisk": filepath.Join(s.dir, "ramdisk"),
-			"sim_machine": name, "ipmi_address": name, "webhook_url": s.base + "/power/" + name, "wol_host": "127.0.0.1", "wol_port": s.wolPort,
-			"snmp_driver": "aten", "snmp_address": "127.0.0.1", "snmp_port": s.pduPort, "snmp_outlet": outlet, "snmp_community": "public",
-		},
+		DriverInfo: info, AutomatedClean: &clean,
 		InstanceInfo: task.Info{"image_source": filepath.Join(s.dir, "system.img"), "image_os_hash_algo": "sha256", "image_os_hash_value": sim.Digest(image)},
 	}, &task.Port{Address: mac}))
 }
@@ -285,8 +352,9 @@ func (c *simBMC) Command(ctx context.Context, b *ipmi.BMC, r ipmi.Request) ([]by
 	case r.NetFn == 0 && r.Command == 2:
 		return nil, c.site.set(ctx, b.Address, r.Data[0] == 1)
 	case r.NetFn == 0 && r.Command == 8 && r.Data[0] == 5:
-		device := map[byte]boot.Device{0x04: boot.PXE, 0x08: boot.Disk}[r.Data[2]]
-		return nil, c.site.fleet.Management().SetBootDevice(ctx, c.site.machine(b.Address), driver.BootSetting{Device: device, Persistent: r.Data[1]&0x40 != 0})
+		device := map[byte]boot.Device{0x04: boot.PXE, 0x08: boot.Disk, 0x14: boot.CDROM}[r.Data[2]]
+		c.site.fleet.Machine(b.Address).SetBootDevice(driver.BootSetting{Device: device, Persistent: r.Data[1]&0x40 != 0})
+		return nil, nil
 	}
 	return nil, &ipmi.CompletionError{Request: r, Code: 0x80}
 }

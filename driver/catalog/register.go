@@ -28,22 +28,20 @@ func Register(r *driver.Registry, c Config) error {
 
 // parts are what c has, by the names of interfaces.
 type parts struct {
-	cfg     *Config
-	boot    map[string]boot.BootInterface
-	deploy  map[string]deploy.DeployInterface
-	reach   map[string]BMC
-	console map[string]driver.ConsoleInterface
+	cfg    *Config
+	boot   map[string]boot.BootInterface
+	deploy map[string]deploy.DeployInterface
+	reach  map[string]BMC
 }
 
 func partsOf(c *Config) *parts {
 	p := &parts{
-		cfg: c, console: map[string]driver.ConsoleInterface{},
+		cfg:    c,
 		boot:   map[string]boot.BootInterface{"fake": fake.Boot()},
 		deploy: map[string]deploy.DeployInterface{"fake": fake.Deploy(c.Fake)},
-		reach: map[string]BMC{"fake": {Power: fake.Power(c.Fake), Management: fake.Management(), Vendor: fake.Vendor(),
+		reach: map[string]BMC{"fake": {Power: fake.Power(c.Fake), Management: fake.Management(), Vendor: fake.Vendor(), Console: fake.Console(),
 			Inspect: fake.Inspect(c.Fake), RAID: fake.RAID(c.Fake)}},
 	}
-	p.console["fake"] = fake.Console()
 	for _, b := range boots {
 		put(p.boot, b.name, b.of(c))
 	}
@@ -57,9 +55,6 @@ func partsOf(c *Config) *parts {
 		}
 		p.reach[r.name] = bmc
 		put(p.boot, r.media, bmc.Boot)
-		if !none(bmc.Console) && c.Consoles != nil {
-			p.console[r.name] = c.Consoles.Console(bmc.Console)
-		}
 	}
 	return p
 }
@@ -93,7 +88,7 @@ func (p *parts) compose(row Composite) (driver.Driver, bool) {
 	fill(&d.Management, bmc.Management)
 	fill(&d.Vendor, bmc.Vendor)
 	fill(&d.RAID, bmc.RAID)
-	fill(&d.Console, p.console[row.Reach])
+	fill(&d.Console, bmc.Console)
 	fill(&d.Inspect, bmc.Inspect)
 	if d.Inspect == nil && fits(&d, p.cfg.Inspect) {
 		fill(&d.Inspect, p.cfg.Inspect)
@@ -133,12 +128,10 @@ func (p *parts) register(r *driver.Registry) []error {
 	for name, d := range p.deploy {
 		errs = append(errs, r.Deploy.Add(name, d))
 	}
-	for name, c := range p.console {
-		errs = append(errs, r.Console.Add(name, c))
-	}
 	for name, bmc := range p.reach {
 		errs = append(errs, r.Power.Add(name, bmc.Power),
-			add(&r.Management, name, bmc.Management), add(&r.Vendor, name, bmc.Vendor), add(&r.Inspect, name, bmc.Inspect), add(&r.RAID, name, bmc.RAID))
+			add(&r.Management, name, bmc.Management), add(&r.Vendor, name, bmc.Vendor), add(&r.Console, name, bmc.Console),
+			add(&r.Inspect, name, bmc.Inspect), add(&r.RAID, name, bmc.RAID))
 	}
 	return append(errs, add(&r.Inspect, "inspector", p.cfg.Inspect), add(&r.Rescue, "agent", p.cfg.Rescue), r.Rescue.Add("fake", fake.Rescue(p.cfg.Fake)))
 }

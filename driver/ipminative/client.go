@@ -36,7 +36,7 @@ func cannot(field, what string) error {
 
 // Command implements ipmi.Client.
 func (c *client) Command(ctx context.Context, b *ipmi.BMC, r ipmi.Request) ([]byte, error) {
-	return with(ctx, c, b, asks(r), func(s *session) ([]byte, error) {
+	return with(ctx, c, b, repeatable(r), func(s *session) ([]byte, error) {
 		answer, err := s.client.RawCommand(ctx, types.NetFn(r.NetFn), r.Command, r.Data, "command")
 		if refused, ok := types.IsResponseError(err); ok {
 			return nil, &ipmi.CompletionError{Request: r, Code: byte(refused.CompletionCode())}
@@ -48,12 +48,14 @@ func (c *client) Command(ctx context.Context, b *ipmi.BMC, r ipmi.Request) ([]by
 	})
 }
 
-// asks reports whether r changes nothing, so that it may be sent again when
-// nobody knows whether it arrived.
-func asks(r ipmi.Request) bool {
+// repeatable reports whether doing r twice is doing it once, so that it may be sent
+// again when nobody knows whether it arrived.
+func repeatable(r ipmi.Request) bool {
 	switch [2]byte{r.NetFn, r.Command} {
-	case [2]byte{0x00, 0x01}, [2]byte{0x00, 0x09}, [2]byte{0x06, 0x01}: // chassis status, boot options, device ID
+	case [2]byte{0x00, 0x01}, [2]byte{0x00, 0x08}, [2]byte{0x00, 0x09}, [2]byte{0x06, 0x01}: // chassis status, boot options set and got, device ID
 		return true
+	case [2]byte{0x00, 0x02}: // chassis control: off and on, but neither a reset nor an interrupt
+		return len(r.Data) == 1 && r.Data[0] <= 0x01
 	}
 	return false
 }

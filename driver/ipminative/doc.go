@@ -14,8 +14,8 @@
 // A session is kept after a command and used by the next one to the same BMC with
 // the same account, so that a poll of the power costs one packet each way. Kept
 // sessions are bounded in number and in idle time, and closed at the BMC, which
-// has few. One that fails is dropped; a question that it failed on is asked once
-// more on a new session. A kept session has a goroutine, and tells its BMC every 30
+// has few. One that fails is dropped; what it failed on is sent once more on a new
+// session, if doing it twice is doing it once. A kept session has a goroutine, and tells its BMC every 30
 // seconds that it is alive.
 //
 // It is a module of its own, for the library that speaks the protocol brings more

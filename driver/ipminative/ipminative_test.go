@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/driver"
 	"github.com/ferrule/ferrule/driver/ipminative"
 	"github.com/ferrule/ferrule/task"
@@ -60,6 +61,11 @@ func TestForgottenSession(t *testing.T) {
 	r["n1"].forget()
 	_, err = b.Power().PowerState(t.Context(), tk)
 	require.NoError(t, err)
+	r["n1"].forget()
+	require.NoError(t, b.Management().SetBootDevice(t.Context(), tk, driver.BootSetting{Device: boot.PXE}))
+	r["n1"].forget()
+	_, err = b.Vendor().Methods()["send_raw"].Call(t.Context(), tk, driver.VendorCall{Args: task.Info{"raw_bytes": "0x00 0x02 0x02"}})
+	require.Error(t, err, "a power cycle may have been done")
 }
 
 func TestRefusals(t *testing.T) {

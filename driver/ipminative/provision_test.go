@@ -98,10 +98,10 @@ func provision(t *testing.T, name, files string, tool, native *ipmi.Access) {
 	hub := console.NewHub(console.Config{})
 	defer hub.Close()
 	of := func(a *ipmi.Access) catalog.BMC {
-		return catalog.BMC{Power: a.Power(), Management: a.Management(), Vendor: a.Vendor(), Console: a.Console()}
+		return catalog.BMC{Power: a.Power(), Management: a.Management(), Vendor: a.Vendor(), Console: hub.Console(a.Console())}
 	}
 	var registry driver.Registry
-	require.NoError(t, catalog.Register(&registry, catalog.Config{IPXE: bootsBy, Agent: deploys, IPMITool: of(tool), IPMINative: of(native), Consoles: hub}))
+	require.NoError(t, catalog.Register(&registry, catalog.Config{IPXE: bootsBy, Agent: deploys, IPMITool: of(tool), IPMINative: of(native)}))
 	c, err := conductor.New(conductor.Config{Store: &task.MemoryStore{}, Registry: &registry, CallbackTimeout: 3 * time.Minute, StepTimeout: 3 * time.Minute})
 	require.NoError(t, err)
 	handler, err := agent.NewHandler(agent.HandlerConfig{Manager: c.Manager(), Heartbeat: c.Heartbeat, HeartbeatTimeout: 10 * time.Second})
@@ -132,6 +132,13 @@ func provision(t *testing.T, name, files string, tool, native *ipmi.Access) {
 	require.NoError(t, c.Enroll(ctx, node, &task.Port{Address: "52:54:00:aa:00:01"}))
 
 	start := time.Now()
+	all.Go(func() {
+		for e := range c.Watch(running, 0) {
+			if e.Kind == conductor.StateChange || e.Kind == conductor.StepStart {
+				t.Logf("%5.1f s: %s %s", time.Since(start).Seconds(), e.State, e.Step)
+			}
+		}
+	})
 	if err := c.Bring(ctx, "lab", task.Active); err != nil {
 		x, _ := c.Explain(ctx, "lab")
 		t.Fatalf("%v\n%v\nconsole: %s", err, x, s.serial.String())
