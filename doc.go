@@ -21,11 +21,13 @@
 //   - packages boot/vmedia, boot/iso: boot from virtual media that are composed
 //   - package agent: deploys with ironic-python-agent's protocol, conductor side
 //   - package agent/ramdisk: the ramdisk's side of the same protocol
-//   - packages deploy/image, deploy/disk, deploy/configdrive: what is written to a
-//     disk, and how
-//   - packages driver/ipmitool, driver/ipminative, driver/redfish, driver/snmp: power
-//     and management
-//   - package driver/console: serial consoles for programs and browsers
+//   - package iscsi: deploys by writing to the disk that a ramdisk exports
+//   - packages deploy/install, deploy/image, deploy/disk, deploy/configdrive: what is
+//     written to a disk, and how
+//   - packages driver/ipmitool, driver/ipminative, driver/redfish, ilo: BMCs
+//   - packages driver/snmp, driver/wol, driver/webhook: power by other means
+//   - packages driver/console, driver/inspector, driver/catalog: consoles, inspection,
+//     and the usual composite drivers by name
 //   - package driver/sim: simulated machines to try all of it on
 //
 // # Where to start
