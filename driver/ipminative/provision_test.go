@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -31,6 +32,8 @@ import (
 	"github.com/ferrule/ferrule/examples/qemu/debian"
 	"github.com/ferrule/ferrule/examples/qemu/machine"
 	"github.com/ferrule/ferrule/ipxe"
+	"github.com/ferrule/ferrule/iscsi"
+	"github.com/ferrule/ferrule/pxe"
 	"github.com/ferrule/ferrule/task"
 )
 
@@ -47,7 +50,7 @@ func TestLabProvision(t *testing.T) {
 	native := ipminative.New(ipminative.Config{BMC: patient})
 	defer native.Close()
 	files := makeFiles(t)
-	for _, name := range []string{"agent_ipxe_ipmitool", "agent_ipxe_ipminative"} {
+	for _, name := range []string{"agent_ipxe_ipmitool", "agent_ipxe_ipminative", "pxe_ipmitool", "pxe_ipminative"} {
 		t.Run(name, func(t *testing.T) { provision(t, name, files, tool, native.Access) })
 	}
 }
@@ -73,19 +76,44 @@ func makeFiles(t *testing.T) string {
 	return dir
 }
 
+func freeTCPPort(t *testing.T) int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// tftpRoot makes the folder of a TFTP server that has pxelinux.
+func tftpRoot(t *testing.T) string {
+	root := t.TempDir()
+	for _, p := range []string{"pxelinux", "syslinux-common"} {
+		dir, err := debian.Unpack(t.Context(), p)
+		require.NoError(t, err)
+		for name, file := range pxe.DebianLoaders(dir) {
+			data, err := os.ReadFile(file)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(filepath.Join(root, filepath.Base(name)), data, 0o644))
+		}
+	}
+	return root
+}
+
 func provision(t *testing.T, name, files string, tool, native *ipmi.Access) {
 	ctx := t.Context()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	probe, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	agentPort := probe.Addr().(*net.TCPAddr).Port
-	require.NoError(t, probe.Close())
+	agentPort, diskPort := freeTCPPort(t), freeTCPPort(t)
+	byPXE := strings.HasPrefix(name, "pxe_")
+	tftp := tftpRoot(t)
 	api := fmt.Sprintf("http://%s:%d", host, listener.Addr().(*net.TCPAddr).Port)
 
-	s := newServer(t, func(dir string, c *machine.Config) {
+	s := newServer(t, func(_ string, c *machine.Config) {
 		c.Memory = 1024
-		c.Netdev = fmt.Sprintf("user,tftp=%s,bootfile=%s/boot/boot.ipxe,hostfwd=tcp:127.0.0.1:%d-:9999", dir, api, agentPort)
+		bootFile := api + "/boot/boot.ipxe"
+		if byPXE {
+			bootFile = "pxelinux.0"
+		}
+		c.Netdev = fmt.Sprintf("user,tftp=%s,bootfile=%s,hostfwd=tcp:127.0.0.1:%d-:9999,hostfwd=tcp:127.0.0.1:%[4]d-:%[4]d", tftp, bootFile, agentPort, diskPort)
 		require.NoError(t, os.Truncate(c.Disks[0], 0)) // blank
 		require.NoError(t, os.Truncate(c.Disks[0], 8<<30))
 	})
@@ -95,13 +123,19 @@ func provision(t *testing.T, name, files string, tool, native *ipmi.Access) {
 	require.NoError(t, err)
 	deploys, err := agent.New(agent.Config{APIURL: api, Tree: tree, TreeURL: api + "/boot/", ImageDirs: artifact.Dirs{files}})
 	require.NoError(t, err)
+	folder, err := artifact.NewFolder(tftp)
+	require.NoError(t, err)
+	pxeBoots, err := pxe.New(ctx, pxe.Config{Site: netboot.Site{Tree: folder, TFTP: host, ImageDirs: artifact.Dirs{files}, KernelArgs: "console=ttyS0 quiet"}})
+	require.NoError(t, err)
+	overISCSI, err := iscsi.New(iscsi.Config{Agent: agent.Config{APIURL: api, ImageDirs: artifact.Dirs{files}}, Port: diskPort})
+	require.NoError(t, err)
 	hub := console.NewHub(console.Config{})
 	defer hub.Close()
 	of := func(a *ipmi.Access) catalog.BMC {
 		return catalog.BMC{Power: a.Power(), Management: a.Management(), Vendor: a.Vendor(), Console: hub.Console(a.Console())}
 	}
 	var registry driver.Registry
-	require.NoError(t, catalog.Register(&registry, catalog.Config{IPXE: bootsBy, Agent: deploys, IPMITool: of(tool), IPMINative: of(native)}))
+	require.NoError(t, catalog.Register(&registry, catalog.Config{PXE: pxeBoots, IPXE: bootsBy, Agent: deploys, ISCSI: overISCSI, IPMITool: of(tool), IPMINative: of(native)}))
 	c, err := conductor.New(conductor.Config{Store: &task.MemoryStore{}, Registry: &registry, CallbackTimeout: 3 * time.Minute, StepTimeout: 3 * time.Minute})
 	require.NoError(t, err)
 	handler, err := agent.NewHandler(agent.HandlerConfig{Manager: c.Manager(), Heartbeat: c.Heartbeat, HeartbeatTimeout: 10 * time.Second})
