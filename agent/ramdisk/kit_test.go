@@ -92,6 +92,8 @@ type medium struct {
 }
 
 func (d *medium) ReadAt(p []byte, off int64) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return bytes.NewReader(d.data).ReadAt(p, off)
 }
 
@@ -111,7 +113,13 @@ func (d *medium) WriteAt(p []byte, off int64) (int, error) {
 	return copy(d.data[off:], p), nil
 }
 
-func (d *medium) Sync() error  { d.dirty = false; return nil }
+func (d *medium) Sync() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dirty = false
+	return nil
+}
+
 func (d *medium) Close() error { return nil }
 
 // zeroMedium can zero and counts it.
@@ -121,6 +129,8 @@ type zeroMedium struct {
 }
 
 func (d *zeroMedium) Zero(off, n int64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	clear(d.data[off : off+n])
 	d.zeroed += n
 	return nil
