@@ -26,6 +26,8 @@ type Config struct {
 	//	ipa-advertise-host       the address that the API was reached from
 	//	ipa-advertise-port       the port listened on
 	//	ipa-http-request-timeout 30 s for a request to the API
+	//	ipa-inspection-callback-url  nobody: where the inventory is posted
+	//	BOOTIF                   what the inventory says the machine booted by
 	//	ipa-insecure             no: the API's certificate is verified
 	//	ipa-global-request-id    none
 	//	ipa-image-download-connection-timeout         60 s without a byte
@@ -66,6 +68,8 @@ type settings struct {
 	advertiseHost    string
 	advertisePort    string
 	insecure         bool
+	inspectionURL    string
+	bootInterface    string // MAC address; "" if it is not known
 	requestID        string
 	lookupTimeout    time.Duration
 	lookupInterval   time.Duration
@@ -83,6 +87,13 @@ type parameterReader struct {
 	errs   []error
 }
 
+// bootInterface is the MAC address in BOOTIF, which pxelinux writes behind the
+// kind of hardware: 01-52-54-00-12-34-56.
+func bootInterface(text string) string {
+	_, mac, _ := strings.Cut(text, "-")
+	return strings.ReplaceAll(mac, "-", ":")
+}
+
 func (c *Config) settings() (settings, error) {
 	r := parameterReader{params: c.Parameters}
 	if c.Host == nil {
@@ -95,6 +106,8 @@ func (c *Config) settings() (settings, error) {
 		advertiseHost:    strings.Trim(r.params["ipa-advertise-host"], "[]"),
 		advertisePort:    r.port("ipa-advertise-port"),
 		insecure:         r.flag("ipa-insecure"),
+		inspectionURL:    r.params["ipa-inspection-callback-url"],
+		bootInterface:    bootInterface(r.params["BOOTIF"]),
 		requestID:        r.params["ipa-global-request-id"],
 		lookupTimeout:    r.seconds("ipa-lookup-timeout", 600),
 		lookupInterval:   r.seconds("ipa-lookup-interval", 1),

@@ -63,6 +63,7 @@ func Run(ctx context.Context, c Config) error {
 	if c.HTTPClient == nil {
 		defer a.client.CloseIdleConnections()
 	}
+	a.report(ctx)
 	if err := a.lookup(ctx); err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 
 	"github.com/ferrule/ferrule/deploy/disk"
-	"github.com/ferrule/ferrule/task"
 )
 
 func (a *agent) powerOff(ctx context.Context, _ *command, _ parameters) (any, error) {
@@ -52,18 +51,7 @@ func (a *agent) setNodeInfo(_ context.Context, _ *command, p parameters) (any, e
 }
 
 func (a *agent) hardwareInfo(ctx context.Context, _ *command, _ parameters) (any, error) {
-	interfaces, err := a.host.Interfaces(ctx)
-	if err != nil {
-		return nil, err
-	}
-	disks, err := a.host.Disks(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]any{
-		"interfaces": append([]Interface{}, interfaces...),
-		"disks":      append([]task.Disk{}, disks...),
-	}, nil
+	return a.inventory(ctx)
 }
 
 func checkPrepareImage(p parameters) error {

@@ -3,8 +3,12 @@
 package linux_test
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,6 +74,49 @@ func TestInterfaces(t *testing.T) {
 		{Name: "eth0", MACAddress: "52:54:00:12:34:56", HasCarrier: true, Vendor: "0x1af4", Product: "0x0001"},
 		{Name: "ib0", MACAddress: "80:00:02:08:fe:80:00:00:00:00:00:00:f4:52:14:03:00:7b:cb:a1", Vendor: "0x15b3", ClientID: "ff:00:00:00:00:00:02:00:00:02:c9:00:f4:52:14:03:00:7b:cb:a1"},
 	}, got))
+}
+
+func TestDescribe(t *testing.T) {
+	module := func(size, extended string) string {
+		fields := make([]byte, 0x28)
+		fields[0], fields[1] = 17, 0x28
+		copy(fields[0x0c:], size)
+		copy(fields[0x1c:], extended)
+		return string(fields) + "DIMM 0\x00\x00"
+	}
+	h := host(t, map[string]string{
+		"proc/cpuinfo": "processor\t: 0\nmodel name\t: Fast CPU\n\nprocessor\t: 1\nmodel name\t: Fast CPU\n", "proc/meminfo": "MemTotal:        2000 kB\n",
+		"sys/class/dmi/id/sys_vendor": "Maker\n", "sys/class/dmi/id/product_serial": "S-1\n", "sys/firmware/efi/fw_platform_size": "64\n",
+		"sys/firmware/dmi/tables/DMI": "\x01\x04\x00\x00\x00\x00" + module("\x00\x04", "") + module("\xff\x7f", "\x00\x80\x00\x00") + module("\x00\x88", "") + module("\xff\xff", "") + "\x11\x60",
+	})
+	m, err := h.Describe(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 2, m.CPU.Count)
+	require.Equal(t, "Fast CPU", m.CPU.Model)
+	require.Equal(t, int64(2000<<10), m.Memory.Total)
+	require.Equal(t, int64(1024+32768+2), m.Memory.PhysicalMB)
+	require.Equal(t, "Maker", m.SystemVendor.Manufacturer)
+	require.Equal(t, "uefi", m.Boot.CurrentBootMode)
+}
+
+func TestLogs(t *testing.T) {
+	h := host(t, map[string]string{"run/log/agent.log": "node found\n"})
+	var packed bytes.Buffer
+	require.NoError(t, h.Logs(t.Context(), &packed))
+	z, err := gzip.NewReader(&packed)
+	require.NoError(t, err)
+	files := map[string]string{}
+	for archive := tar.NewReader(z); ; {
+		f, err := archive.Next()
+		if err == io.EOF {
+			break
+		}
+		require.NoError(t, err)
+		data, err := io.ReadAll(archive)
+		require.NoError(t, err)
+		files[f.Name] = string(data)
+	}
+	require.Equal(t, "node found\n", files["agent.log"])
 }
 
 func TestOpenDisk(t *testing.T) {

@@ -10,9 +10,11 @@ package main
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -25,7 +27,9 @@ func main() {
 	first := os.Getpid() == 1
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	if first {
-		if err := linux.Start(); err != nil {
+		err := linux.Start()
+		log = slog.New(slog.NewTextHandler(io.MultiWriter(os.Stderr, logFile()), nil))
+		if err != nil {
 			log.Error("not all of the machine is ready", "error", err)
 		}
 	}
@@ -45,6 +49,19 @@ func main() {
 		// it tries again: whoever waits for it gives up and says why.
 		time.Sleep(10 * time.Second)
 	}
+}
+
+// logFile is what a conductor may ask for when something failed.
+func logFile() io.Writer {
+	err := os.MkdirAll(linux.LogDir, 0o700)
+	var f *os.File
+	if err == nil {
+		f, err = os.Create(filepath.Join(linux.LogDir, "agent.log"))
+	}
+	if err != nil {
+		return io.Discard
+	}
+	return f
 }
 
 // addressWait is how long the agent waits for DHCP before it tries what there is,
