@@ -18,7 +18,8 @@
 // as one session, which ends with every power cycle that Deploy orders. A
 // ramdisk that restarts on its own in the middle of a step fails that step.
 //
-// [RAID], [Rescue] and [Inspect] are other roles that the same ramdisks do.
+// [RAID] and [Rescue] are other roles that the same ramdisks do; package
+// driver/inspector has one more, inspection.
 //
 // # Secrets and strangers
 //
@@ -44,9 +45,8 @@ package agent
 
 // The stages of task.Evidence that this package reports.
 const (
-	StageLookup     = "agent lookup"     // the ramdisk asked who it is
-	StageHeartbeat  = "agent heartbeat"  // the ramdisk called
-	StageInspection = "agent inspection" // the ramdisk told what it found
-	StageImage      = "image"            // the ramdisk fetched the image from the conductor
-	StageWritten    = "image written"    // bytes on the disk, by the ramdisk's own account
+	StageLookup    = "agent lookup"    // the ramdisk asked who it is
+	StageHeartbeat = "agent heartbeat" // the ramdisk called
+	StageImage     = "image"           // the ramdisk fetched the image from the conductor
+	StageWritten   = "image written"   // bytes on the disk, by the ramdisk's own account
 )

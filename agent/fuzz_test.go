@@ -173,29 +173,3 @@ func FuzzCertificates(f *testing.F) {
 		}
 	})
 }
-
-func FuzzInspection(f *testing.F) {
-	n := nodeIn(task.InspectWait, "n1")
-	for _, body := range []string{
-		`{"inventory": {"interfaces": [{"mac_address": "` + mac(n) + `", "has_carrier": true}], "disks": [{"size": 1e11}], "cpu": {"count": 4}}, "error": null}`,
-		`{"inventory": {"interfaces": [{"mac_address": "` + mac(n) + `"}, {"mac_address": "52:54:00:00:00:77", "has_carrier": true}], "boot": {"current_boot_mode": "uefi"}}}`,
-		`{"inventory": {"interfaces": [{"mac_address": "` + mac(n) + `"}]}, "error": "\u001b[2J"}`, `{"inventory": null}`, `[]`, ``, "\xff",
-	} {
-		f.Add(body)
-	}
-	f.Fuzz(func(t *testing.T, body string) {
-		s, tk := inspected(t, nodeIn(task.InspectWait, "n1"))
-		w := s.call("POST", "/v1/continue_inspection", body)
-		if w.Code != http.StatusOK {
-			plainText(t, faultOf(t, w))
-			return
-		}
-		require.LessOrEqual(t, len(tk.Ports), 129)
-		for _, p := range tk.Ports {
-			address, err := task.ParseMAC(p.Address)
-			require.NoError(t, err)
-			require.Equal(t, address, p.Address)
-		}
-		plainText(t, tk.Node.Properties.Text("cpu_arch"))
-	})
-}

@@ -25,10 +25,6 @@ type HandlerConfig struct {
 	// The conductor's method of this name fits.
 	Heartbeat func(ctx context.Context, node string, h deploy.Heartbeat) error
 
-	// FinishInspection ends the wait of an inspection, as the conductor's method
-	// of this name does. Nil takes no reports of inspections.
-	FinishInspection func(ctx context.Context, node string, record func(t *task.Task) error) error
-
 	// HeartbeatTimeout is what ramdisks are told: they call every 0.3 to 0.6 of
 	// it. 0 means 300 s; parts of a second are dropped.
 	HeartbeatTimeout time.Duration
@@ -55,8 +51,7 @@ type HandlerConfig struct {
 }
 
 // A Handler is the part of Ironic's API that ramdisks call: GET / and /v1/ for
-// the versions, GET /v1/lookup, POST /v1/heartbeat/{node UUID}, POST
-// /v1/continue_inspection. Mount it at the root, or behind http.StripPrefix.
+// the versions, GET /v1/lookup, POST /v1/heartbeat/{node UUID}. Mount it at the root, or behind http.StripPrefix.
 //
 // A refusal has Ironic's form, {"error_message": "{\"faultstring\": ...}"}, and
 // a status on which a stock agent tries again: after some 5 to 10 s for a
@@ -64,7 +59,7 @@ type HandlerConfig struct {
 //
 // A stranger learns nothing of nodes: one that does not exist, one that expects
 // no ramdisk and one whose token is another are refused in the same words. A
-// heartbeat is read up to 64 KiB, a report up to 4 MiB, a query up to 128
+// heartbeat is read up to 64 KiB, a query up to 128
 // addresses, and who guesses too often is not listened to. How many requests
 // come in beside that is for the server in front, as are its time-outs
 // (http.Server.ReadTimeout).
@@ -135,11 +130,6 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 		return answer200(w, v1Document(r))
 	case len(path) == 2 && path[0] == "v1" && path[1] == "lookup" && r.Method == http.MethodGet:
 		return h.lookup(w, r) // not for HEAD, whose answer would leave out the token
-	case r.URL.Path == inspectionPath && h.cfg.FinishInspection != nil:
-		if r.Method == http.MethodPost {
-			return h.inspection(w, r)
-		}
-		method = http.MethodPost
 	case len(path) == 3 && path[0] == "v1" && path[1] == "heartbeat":
 		if r.Method == http.MethodPost {
 			return h.heartbeat(w, r, path[2])

@@ -30,6 +30,7 @@ import (
 	"github.com/ferrule/ferrule/driver"
 	"github.com/ferrule/ferrule/driver/conductor"
 	"github.com/ferrule/ferrule/driver/drivertest"
+	"github.com/ferrule/ferrule/driver/inspector"
 	"github.com/ferrule/ferrule/task"
 	"github.com/ferrule/ferrule/task/tasktest"
 )
@@ -118,8 +119,10 @@ func newPeerSite(t *testing.T, p *peer, version int) *peerSite {
 	d, err := agent.New(agent.Config{APIURL: p.url, Tree: tree, TreeURL: p.url + "/tree", ImageDirs: artifact.Dirs{s.images},
 		FastTrack: true, LogDir: s.logs, CleanPriorities: map[string]int{"deploy.erase_devices": 0}, HTTPClient: client})
 	require.NoError(t, err)
+	inspect, err := inspector.NewAgent(inspector.AgentConfig{CallbackURL: p.url + "/v1/continue_inspection", APIURL: p.url})
+	require.NoError(t, err)
 	var registry driver.Registry
-	require.NoError(t, registry.Add(driver.Driver{Title: "fake", Power: &p.Power, Boot: inspectable{s.boot}, Deploy: d, RAID: agent.NewRAID(d), Rescue: agent.NewRescue(d), Inspect: agent.NewInspect(d)}))
+	require.NoError(t, registry.Add(driver.Driver{Title: "fake", Power: &p.Power, Boot: inspectable{s.boot}, Deploy: d, RAID: agent.NewRAID(d), Rescue: agent.NewRescue(d), Inspect: inspect}))
 	s.conductor, err = conductor.New(conductor.Config{Store: new(task.MemoryStore), Registry: &registry, Logger: tasktest.Logger(t)})
 	require.NoError(t, err)
 	observe := func(e task.Evidence) {
@@ -130,10 +133,12 @@ func newPeerSite(t *testing.T, p *peer, version int) *peerSite {
 		s.conductor.Observe(e)
 	}
 	tree.Observer = observe
-	h, err := agent.NewHandler(agent.HandlerConfig{Manager: s.conductor.Manager(), Heartbeat: s.conductor.Heartbeat,
-		FinishInspection: s.conductor.FinishInspection, Observer: observe, HeartbeatTimeout: 20 * time.Second})
+	h, err := agent.NewHandler(agent.HandlerConfig{Manager: s.conductor.Manager(), Heartbeat: s.conductor.Heartbeat, Observer: observe, HeartbeatTimeout: 20 * time.Second})
+	require.NoError(t, err)
+	inspection, err := inspector.NewHandler(inspector.HandlerConfig{Get: s.conductor.Manager().Get, Finish: s.conductor.FinishInspection})
 	require.NoError(t, err)
 	mux := http.NewServeMux()
+	mux.Handle("/v1/continue_inspection/", http.StripPrefix("/v1/continue_inspection", inspection))
 	mux.Handle("/tree/", http.StripPrefix("/tree", tree))
 	mux.Handle("/", ofVersion(h, version))
 	srv := httptest.NewUnstartedServer(mux)

@@ -177,7 +177,7 @@ func TestInspectAndSensors(t *testing.T) {
 	state, err := bmcs.Inspect().InspectHardware(t.Context(), tk)
 	require.NoError(t, err)
 	require.Equal(t, task.Manageable, state)
-	require.Equal(t, 48*1024, tk.Node.Properties["memory_mb"])
+	require.EqualValues(t, 48*1024, tk.Node.Properties["memory_mb"])
 	require.Equal(t, 16, tk.Node.Properties["cpus"])
 	require.Equal(t, []string{"52:54:00:00:00:11"}, found(tk), "and not the iLO's own")
 	require.NoError(t, bmcs.Inspect().AbortInspection(t.Context(), tk))

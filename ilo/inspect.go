@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ferrule/ferrule/driver"
+	"github.com/ferrule/ferrule/driver/inspector"
 	"github.com/ferrule/ferrule/driver/redfish"
 	"github.com/ferrule/ferrule/task"
 )
@@ -36,31 +37,34 @@ func (i *Inspect) InspectHardware(ctx context.Context, t *task.Task) (task.State
 	if c == nil {
 		return i.redfish.InspectHardware(ctx, t)
 	}
-	h, err := c.hardware(ctx)
+	found, macs, err := c.hardware(ctx)
 	if err != nil {
 		return "", wrap(op, t, err)
 	}
-	redfish.Record(t, h)
-	return task.Manageable, nil
+	return task.Manageable, redfish.Record(t, found, macs)
 }
 
-func (c *client) hardware(ctx context.Context) (redfish.Hardware, error) {
-	h := redfish.Hardware{Vendor: "HPE"}
+// hardware returns what the iLO knows, and the addresses of network interfaces, or
+// words in their place.
+func (c *client) hardware(ctx context.Context) (found *inspector.Found, macs []string, err error) {
+	found = new(inspector.Found)
+	inventory := &found.Inventory
+	inventory.SystemVendor.Manufacturer = "HPE"
 	a, err := c.do(ctx, command{group: "SERVER_INFO", name: "GET_PRODUCT_NAME"})
 	if err != nil {
-		return h, err
+		return nil, nil, err
 	}
-	h.Model = a.value("PRODUCT_NAME")
+	inventory.SystemVendor.ProductName = a.value("PRODUCT_NAME")
 	health, err := c.health(ctx)
 	if err != nil {
-		return h, err
+		return nil, nil, err
 	}
 	if cpus := health.find("PROCESSORS"); cpus != nil {
 		for _, n := range cpus.children {
 			// As "8/8 cores; 16 threads": iLO counts as Ironic does, by threads
 			_, text, _ := strings.Cut(n.value("EXECUTION_TECHNOLOGY"), ";")
 			threads, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(text), " threads"))
-			h.CPUs += max(threads, 1)
+			inventory.CPU.Count += max(threads, 1)
 		}
 	}
 	for _, n := range health.all("TOTAL_MEMORY_SIZE") {
@@ -69,16 +73,16 @@ func (c *client) hardware(ctx context.Context) (redfish.Hardware, error) {
 		if strings.EqualFold(unit, "GB") {
 			size *= 1024
 		}
-		h.MemoryMB += size
+		inventory.Memory.PhysicalMB += int64(size)
 	}
 	for _, group := range []string{"NIC_INFORMATION", "NIC_INFOMATION"} { // as iLO 3 and 4 write it
 		for _, nic := range health.find(group).all("NIC") {
 			if !strings.Contains(strings.ToLower(nic.value("NETWORK_PORT")+nic.value("LOCATION")), "ilo") {
-				h.MACs = append(h.MACs, nic.value("MAC_ADDRESS"))
+				macs = append(macs, nic.value("MAC_ADDRESS"))
 			}
 		}
 	}
-	return h, nil
+	return found, macs, nil
 }
 
 // all returns the elements of that name below n, at any depth.

@@ -84,7 +84,10 @@ func (a *agent) InspectHardware(ctx context.Context, t *task.Task) (task.State, 
 	}
 	token := rand.Text()
 	t.Node.SetInternal(tokenKey, token)
-	params := boot.Params{"ipa-inspection-callback-url": a.cfg.CallbackURL + "/" + t.Node.UUID + "/" + token}
+	params := boot.Params{
+		"ipa-inspection-callback-url": a.cfg.CallbackURL + "/" + t.Node.UUID + "/" + token,
+		"ipa-inspection-collectors":   "default",
+	}
 	if a.cfg.APIURL != "" {
 		params["ipa-api-url"] = a.cfg.APIURL
 	}

@@ -20,8 +20,9 @@
 //   - cpus, cpu_arch and memory_mb are what was found, whatever they were before.
 //   - local_gb is the size of the disk that an image would go to by the node's root
 //     device hints, in GiB and less one, for partitions are not for free.
-//   - vendor is the maker's name, and the capability boot_mode the mode that the
-//     ramdisk was booted in, each only where the node says nothing of it.
+//     Hints that no disk fits fail the inspection, as they would a deploy.
+//   - vendor and model are the maker's names, and the capability boot_mode the mode
+//     that the ramdisk was booted in, each only where the node says nothing of it.
 //   - A port is created for the interface that the ramdisk booted from; where nobody
 //     knows which that is, for each one that has a carrier. Ports that the node has
 //     stay as they are.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/ferrule/ferrule/task"
 )
@@ -43,6 +44,9 @@ func NewHandler(c HandlerConfig) (*Handler, error) {
 	return &Handler{c}, nil
 }
 
+// finishTime is how long recording an inventory may take, and switching the machine off.
+const finishTime = 5 * time.Minute
+
 // maxInventory bounds what an agent may post: its logs and LLDP packets are in it.
 const maxInventory = 16 << 20
 
@@ -63,7 +67,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "this is no inventory")
 		return
 	}
-	err = h.cfg.Finish(r.Context(), uuid, func(t *task.Task) error { return h.record(r.Context(), t, token, found) })
+	// The machine that asks loses its power in the course of it, and its connection.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), finishTime)
+	defer cancel()
+	err = h.cfg.Finish(ctx, uuid, func(t *task.Task) error { return h.record(ctx, t, token, found) })
 	switch {
 	case errors.Is(err, errWrongToken) || errors.Is(err, task.ErrNodeNotFound) || errors.Is(err, task.ErrInvalidState):
 		refuse(w, http.StatusNotFound, "no such inspection")

@@ -176,6 +176,30 @@ func asText(t *testing.T, v any) string {
 	return string(data)
 }
 
+// TestAgentOutlivesItsRequest has the machine lose its power, and with it the
+// connection, before what it told is recorded.
+func TestAgentOutlivesItsRequest(t *testing.T) {
+	var s *site
+	ctx, cancel := context.WithCancel(t.Context())
+	h, err := inspector.NewHandler(inspector.HandlerConfig{
+		Get: func(ctx context.Context, id string) (*task.Record, error) { return s.c.Manager().Get(ctx, id) },
+		Finish: func(ctx context.Context, id string, record func(*task.Task) error) error {
+			cancel()
+			return s.c.FinishInspection(ctx, id, record)
+		},
+	})
+	require.NoError(t, err)
+	a, err := inspector.NewAgent(inspector.AgentConfig{CallbackURL: "http://192.0.2.1"})
+	require.NoError(t, err)
+	s = newSite(t, a)
+	require.NoError(t, s.c.Inspect(t.Context(), "n1"))
+	w := httptest.NewRecorder()
+	path := strings.TrimPrefix(s.boot.callback(), "http://192.0.2.1")
+	h.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodPost, path, bytes.NewReader(found(t))))
+	require.Equal(t, http.StatusAccepted, w.Code, "%s", w.Body)
+	require.Equal(t, task.Manageable, s.record(t).Node.ProvisionState)
+}
+
 func TestAgentFails(t *testing.T) {
 	s := agentSite(t)
 	require.NoError(t, s.c.Inspect(t.Context(), "n1"))

@@ -2,7 +2,6 @@ package inspector
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -10,7 +9,7 @@ import (
 	"github.com/ferrule/ferrule/task"
 )
 
-// Found is what an agent posts, with ironic-python-agent's JSON names. What is not
+// Found is what an agent posts, or a BMC knows, with ironic-python-agent's JSON names. What is not
 // here is not read.
 type Found struct {
 	Inventory     Inventory `json:"inventory"`
@@ -96,5 +95,5 @@ func (f *Found) failed() error {
 	if f.Error == "" {
 		return nil
 	}
-	return errors.New("the ramdisk could not inspect: " + f.Error[:min(len(f.Error), 500)])
+	return fmt.Errorf("the ramdisk could not inspect: %.500q", f.Error)
 }

@@ -3,6 +3,8 @@ package inspector
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/ferrule/ferrule/task"
 )
@@ -46,16 +48,20 @@ func (r Rules) Record(t *task.Task, f *Found) error {
 	if err != nil {
 		return &task.Error{Op: op, Node: t.Node.String(), Field: "properties.capabilities", Err: err, Remedy: "write it as name:value,name:value"}
 	}
+	rootGB, err := rootSize(t.Node, f.Inventory.Disks)
+	if err != nil {
+		return &task.Error{Op: op, Node: t.Node.String(), Field: "properties.root_device", Err: err, Remedy: "give hints that one of the machine's disks fits"}
+	}
 	ports, err := r.ports(t, f)
 	if err != nil {
 		return &task.Error{Op: op, Node: t.Node.String(), Field: "ports", Err: err}
 	}
 	t.Ports = ports
-	r.properties(t, f, caps)
+	r.properties(t, f, caps, rootGB)
 	return nil
 }
 
-func (r Rules) properties(t *task.Task, f *Found, caps task.Capabilities) {
+func (r Rules) properties(t *task.Task, f *Found, caps task.Capabilities, rootGB int64) {
 	if t.Node.Properties == nil {
 		t.Node.Properties = task.Info{}
 	}
@@ -71,12 +77,12 @@ func (r Rules) properties(t *task.Task, f *Found, caps task.Capabilities) {
 		memory = i.Memory.Total >> 20
 	}
 	set("cpus", i.CPU.Count, i.CPU.Count > 0, r.KeepProperties)
-	set("cpu_arch", i.CPU.Architecture, i.CPU.Architecture != "", r.KeepProperties)
+	arch, vendor, model := plain(i.CPU.Architecture), plain(i.SystemVendor.Manufacturer), plain(i.SystemVendor.ProductName)
+	set("cpu_arch", arch, arch != "", r.KeepProperties)
 	set("memory_mb", memory, memory > 0, r.KeepProperties)
-	if size, ok := rootSize(t.Node, i.Disks); ok {
-		set("local_gb", size, true, r.KeepProperties)
-	}
-	set("vendor", i.SystemVendor.Manufacturer, i.SystemVendor.Manufacturer != "", true)
+	set("local_gb", rootGB, rootGB > 0, r.KeepProperties)
+	set("vendor", vendor, vendor != "", true)
+	set("model", model, model != "", true)
 	mode := task.BootMode(i.Boot.CurrentBootMode)
 	if _, said := caps["boot_mode"]; !said && (mode == task.BIOS || mode == task.UEFI) {
 		caps["boot_mode"] = string(mode)
@@ -84,17 +90,31 @@ func (r Rules) properties(t *task.Task, f *Found, caps task.Capabilities) {
 	}
 }
 
-// rootSize is what local_gb becomes: Ironic's count.
-func rootSize(n *task.Node, disks []task.Disk) (int64, bool) {
+// plain returns s if it is a short text of one line, else nothing.
+func plain(s string) string {
+	s = strings.TrimSpace(s)
+	if len(s) > 128 || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return ""
+	}
+	return s
+}
+
+// rootSize is what local_gb becomes: Ironic's count. It is 0 when no disks are
+// known, or none is large enough for an image. An error is one that a deploy would
+// end with.
+func rootSize(n *task.Node, disks []task.Disk) (int64, error) {
+	if len(disks) == 0 {
+		return 0, nil // of a machine with its volumes elsewhere, or by a BMC that sees none
+	}
 	info, err := n.BootInfo()
 	if err != nil {
-		return 0, false
+		return 0, err
 	}
 	disk, err := info.RootDevice.Find(disks)
-	if err != nil {
-		return 0, false
+	if err != nil && len(info.RootDevice) > 0 {
+		return 0, err
 	}
-	return max(disk.Size>>30-1, 0), true
+	return disk.Size>>30 - 1, nil
 }
 
 // ports returns the ports that t's node has from now on.

@@ -26,17 +26,14 @@ func TestProperties(t *testing.T) {
 		want  task.Info
 	}{
 		{"none", inspector.Rules{}, nil, task.Info{
-			"cpus": 64, "cpu_arch": "x86_64", "memory_mb": int64(262144), "local_gb": int64(893), "vendor": "Supermicro", "capabilities": "boot_mode:uefi"}},
+			"cpus": 64, "cpu_arch": "x86_64", "memory_mb": int64(262144), "local_gb": int64(893), "vendor": "Supermicro", "model": "AS -1114S", "capabilities": "boot_mode:uefi"}},
 		{"overwritten, but not what people say", inspector.Rules{}, task.Info{"cpus": 1, "vendor": "ACME", "capabilities": "boot_mode:bios,rack:7"}, task.Info{
-			"cpus": 64, "cpu_arch": "x86_64", "memory_mb": int64(262144), "local_gb": int64(893), "vendor": "ACME", "capabilities": "boot_mode:bios,rack:7"}},
+			"cpus": 64, "cpu_arch": "x86_64", "memory_mb": int64(262144), "local_gb": int64(893), "vendor": "ACME", "model": "AS -1114S", "capabilities": "boot_mode:bios,rack:7"}},
 		{"kept", inspector.Rules{KeepProperties: true}, task.Info{"cpus": 1, "memory_mb": 2}, task.Info{
-			"cpus": 1, "cpu_arch": "x86_64", "memory_mb": 2, "local_gb": int64(893), "vendor": "Supermicro", "capabilities": "boot_mode:uefi"}},
+			"cpus": 1, "cpu_arch": "x86_64", "memory_mb": 2, "local_gb": int64(893), "vendor": "Supermicro", "model": "AS -1114S", "capabilities": "boot_mode:uefi"}},
 		{"by hints", inspector.Rules{}, task.Info{"root_device": map[string]any{"rotational": true}}, task.Info{
-			"cpus": 64, "cpu_arch": "x86_64", "memory_mb": int64(262144), "local_gb": int64(3725), "vendor": "Supermicro", "capabilities": "boot_mode:uefi",
+			"cpus": 64, "cpu_arch": "x86_64", "memory_mb": int64(262144), "local_gb": int64(3725), "vendor": "Supermicro", "model": "AS -1114S", "capabilities": "boot_mode:uefi",
 			"root_device": map[string]any{"rotational": true}}},
-		{"no disk fits", inspector.Rules{}, task.Info{"root_device": map[string]any{"serial": "none"}, "local_gb": 7}, task.Info{
-			"cpus": 64, "cpu_arch": "x86_64", "memory_mb": int64(262144), "local_gb": 7, "vendor": "Supermicro", "capabilities": "boot_mode:uefi",
-			"root_device": map[string]any{"serial": "none"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tk := &task.Task{Node: &task.Node{Name: "n1", Properties: tt.had}}
@@ -87,6 +84,18 @@ func TestPorts(t *testing.T) {
 	}
 }
 
+// Words that are no words of a machine are not kept, nor hints asked of disks that
+// nobody sees.
+func TestUnknown(t *testing.T) {
+	f, tk := parse(t), &task.Task{Node: &task.Node{Name: "n1", Properties: task.Info{"root_device": map[string]any{"serial": "none"}}}}
+	f.Inventory.CPU.Architecture, f.Inventory.SystemVendor.Manufacturer = "a\nb", strings.Repeat("x", 129)
+	f.Inventory.Disks, f.Inventory.CPU.Count = nil, 0
+	require.NoError(t, inspector.Rules{}.Record(tk, f))
+	for _, key := range []string{"cpus", "cpu_arch", "vendor", "local_gb"} {
+		require.NotContains(t, tk.Node.Properties, key)
+	}
+}
+
 // A refused inventory changes nothing.
 func TestRefusedInventory(t *testing.T) {
 	for name, change := range map[string]func(*inspector.Found, *task.Task, *inspector.Rules){
@@ -96,6 +105,9 @@ func TestRefusedInventory(t *testing.T) {
 		"agent's error": func(f *inspector.Found, _ *task.Task, _ *inspector.Rules) { f.Error = "no" },
 		"bad capabilities": func(_ *inspector.Found, t *task.Task, _ *inspector.Rules) {
 			t.Node.Properties = task.Info{"capabilities": "x"}
+		},
+		"no disk fits": func(_ *inspector.Found, t *task.Task, _ *inspector.Rules) {
+			t.Node.Properties = task.Info{"root_device": map[string]any{"serial": "none"}}
 		},
 		"bad rule": func(_ *inspector.Found, _ *task.Task, r *inspector.Rules) { r.AddPorts = "some" },
 	} {

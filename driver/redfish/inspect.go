@@ -3,10 +3,10 @@ package redfish
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/ferrule/ferrule/driver"
 	"github.com/ferrule/ferrule/driver/bmc"
+	"github.com/ferrule/ferrule/driver/inspector"
 	"github.com/ferrule/ferrule/task"
 )
 
@@ -43,8 +43,11 @@ func (i *Inspect) InspectHardware(ctx context.Context, t *task.Task) (task.State
 	if err != nil {
 		return "", wrap(op, t, err)
 	}
-	Record(t, Hardware{Vendor: s.Manufacturer, Model: s.Model, MemoryMB: int(s.MemorySummary.TotalSystemMemoryGiB * 1024), CPUs: s.ProcessorSummary.Count, MACs: macs})
-	return task.Manageable, nil
+	var found inspector.Found
+	found.Inventory.SystemVendor.Manufacturer, found.Inventory.SystemVendor.ProductName = s.Manufacturer, s.Model
+	found.Inventory.Memory.PhysicalMB = int64(s.MemorySummary.TotalSystemMemoryGiB * 1024)
+	found.Inventory.CPU.Count = s.ProcessorSummary.Count
+	return task.Manageable, Record(t, &found, macs)
 }
 
 // AbortInspection does nothing: nothing goes on.
@@ -82,30 +85,15 @@ func (c *Client) macs(ctx context.Context, s *System) ([]string, error) {
 	return macs, nil
 }
 
-// Hardware is what a BMC knows of its machine. Zero values are what it does not know.
-type Hardware struct {
-	Vendor, Model  string
-	MemoryMB, CPUs int
-	MACs           []string
-}
-
-// Record writes h to t's node, as Ironic names it, and its ports.
-func Record(t *task.Task, h Hardware) {
-	if t.Node.Properties == nil {
-		t.Node.Properties = task.Info{}
-	}
-	for name, v := range map[string]any{"vendor": bmc.Clean(h.Vendor), "model": bmc.Clean(h.Model), "memory_mb": h.MemoryMB, "cpus": h.CPUs} {
-		if fmt.Sprint(v) != "" && fmt.Sprint(v) != "0" {
-			t.Node.Properties[name] = v
+// Record writes what a BMC knows of its machine to t's node, with a port for each
+// of macs that is an address: BMCs write words for what they do not know.
+func Record(t *task.Task, found *inspector.Found, macs []string) error {
+	for _, mac := range macs {
+		if _, err := task.ParseMAC(mac); err == nil {
+			found.Inventory.Interfaces = append(found.Inventory.Interfaces, inspector.Interface{MACAddress: mac})
 		}
 	}
-	for _, text := range h.MACs {
-		mac, err := task.ParseMAC(text)
-		if err != nil || slices.ContainsFunc(t.Ports, func(p *task.Port) bool { return p.Address == mac }) {
-			continue // some interfaces have no address
-		}
-		t.Ports = append(t.Ports, &task.Port{NodeUUID: t.Node.UUID, Address: mac})
-	}
+	return inspector.Rules{AddPorts: inspector.AllPorts}.Record(t, found)
 }
 
 // ResetManager restarts the BMC of the client. Its sessions end.

@@ -18,7 +18,7 @@ func TestInspect(t *testing.T) {
 		require.Equal(t, task.Manageable, state)
 		require.Len(t, tk.Ports, 2)
 	}
-	require.Equal(t, 64*1024, tk.Node.Properties["memory_mb"])
+	require.EqualValues(t, 64*1024, tk.Node.Properties["memory_mb"])
 	require.Equal(t, "HPE", tk.Node.Properties["vendor"])
 	require.NoError(t, i.AbortInspection(t.Context(), tk))
 }
