@@ -18,6 +18,12 @@ type Device interface {
 	Sync() error
 }
 
+// A Queuer is a [Device] that is fast only with many accesses at once, such as one
+// behind a network.
+type Queuer interface {
+	QueueDepth() int
+}
+
 // A Zeroer is a [Device] that makes a range read as zeros faster than by
 // writing them: by discarding, by an order to the device, or by a hole in a
 // sparse file. Several goroutines may call it, as they may WriteAt. It is asked

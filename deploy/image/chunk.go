@@ -21,6 +21,7 @@ var blocks = sync.Pool{New: func() any { return new(block) }}
 type chunk struct {
 	off     int64
 	data    []byte
+	hole    bool // data is zeros that nobody has stored
 	block   *block
 	holders atomic.Int32
 	pool    *pool
@@ -97,13 +98,16 @@ func (f *fetcher) run(ctx context.Context) error {
 }
 
 func (f *fetcher) fetch(ctx context.Context) error {
+	holes, sparse := f.stream.(*fileStream)
 	for off := int64(0); ; {
 		c, err := f.pool.get(ctx)
 		if err != nil {
 			return err
 		}
-		n, err := readFull(f.stream, c.data)
-		if err != nil || n == 0 {
+		n := chunkSize
+		if c.hole = off > 0 && sparse && holes.skip(n); c.hole {
+			c.data = zeros[:]
+		} else if n, err = readFull(f.stream, c.data); err != nil || n == 0 {
 			c.data = nil
 			c.release()
 			return err

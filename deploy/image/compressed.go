@@ -47,7 +47,7 @@ func (w *writing) damaged(err error) error {
 }
 
 func (w *writing) decodeStream(ctx context.Context, g *errgroup.Group, r io.Reader) error {
-	out := newPool(inFlight, nil)
+	out := newPool(w.inFlight(), nil)
 	for off := int64(0); ; {
 		c, err := out.get(ctx)
 		if err != nil {
@@ -84,5 +84,5 @@ func (w *writing) beginStream(g *errgroup.Group, start []byte) error {
 	if found := otherFormat(start); found != "" {
 		return fmt.Errorf("%w: what is compressed is %s", ErrUnsupported, found)
 	}
-	return w.begin(g, writers, nil)
+	return w.begin(g, w.sink.writers, nil)
 }

@@ -51,7 +51,7 @@ func (w *writing) decodeQCOW2(ctx context.Context, g *errgroup.Group, start []by
 	s := &qcow2Stream{writing: w, qcow2Tables: t, ctx: ctx, check: t.regions}
 	slices.SortFunc(s.check, func(a, b region) int { return cmp.Compare(a.off, b.off) })
 	s.sort()
-	if err := w.begin(g, inflaters(), t.newInflater); err != nil {
+	if err := w.begin(g, w.inflaters(), t.newInflater); err != nil {
 		return err
 	}
 	if err := s.holes(); err != nil {

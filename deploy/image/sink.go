@@ -22,7 +22,7 @@ const (
 	granule = 32 << 10
 )
 
-var zeros [granule]byte // never written to
+var zeros [chunkSize]byte // never written to
 
 // A job is data on its way to the disk.
 type job struct {
@@ -36,9 +36,10 @@ type job struct {
 // A sink puts decoded data on the disk, in any order. Its workers run side by
 // side, on ranges that do not overlap.
 type sink struct {
-	disk   *disk.Disk
-	zeroed bool // the disk reads as zeros everywhere
-	jobs   chan job
+	disk    *disk.Disk
+	zeroed  bool // the disk reads as zeros everywhere
+	writers int  // how many workers write at once
+	jobs    chan job
 
 	mu      sync.Mutex // guards what follows
 	head    []byte     // of the image; the disk's first bytes stay zeros for now
@@ -51,7 +52,12 @@ type sink struct {
 }
 
 func newSink(d *disk.Disk, zeroed bool) *sink {
-	return &sink{disk: d, zeroed: zeroed, jobs: make(chan job, 4), head: make([]byte, 0, headSize)}
+	// On a disk of this machine one fills the queue while another looks for zeros.
+	writers := 2
+	if q, ok := d.Device.(disk.Queuer); ok {
+		writers = min(max(writers, q.QueueDepth()), maxWriters)
+	}
+	return &sink{disk: d, zeroed: zeroed, writers: writers, jobs: make(chan job, 4), head: make([]byte, 0, headSize)}
 }
 
 // fits refuses an image that is larger than the disk.

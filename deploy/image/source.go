@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"syscall"
 )
 
 // A Source is an image as it is stored: a [*File] or an [*HTTP]. One value may
@@ -31,7 +33,8 @@ type File struct {
 	// Path is opened for each reading, unless Content is set.
 	Path string
 
-	// Content is the image where it is open already, with its Size.
+	// Content is the image where it is open already, with its Size. The place at
+	// which an [*os.File] would be read next is moved.
 	Content io.ReaderAt
 	Size    int64
 }
@@ -40,7 +43,8 @@ var _ Source = (*File)(nil)
 
 func (f *File) open(ctx context.Context, _ bool) (stream, error) {
 	if f.Content != nil {
-		return &fileStream{ctx: ctx, SectionReader: io.NewSectionReader(f.Content, 0, f.Size)}, nil
+		sparse, _ := f.Content.(*os.File)
+		return &fileStream{ctx: ctx, SectionReader: io.NewSectionReader(f.Content, 0, f.Size), sparse: sparse}, nil
 	}
 	file, err := os.Open(f.Path)
 	if err != nil {
@@ -53,7 +57,7 @@ func (f *File) open(ctx context.Context, _ bool) (stream, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", ErrSource, err), file.Close())
 	}
-	return &fileStream{ctx: ctx, SectionReader: io.NewSectionReader(file, 0, info.Size()), file: file}, nil
+	return &fileStream{ctx: ctx, SectionReader: io.NewSectionReader(file, 0, info.Size()), file: file, sparse: file}, nil
 }
 
 type fileStream struct {
@@ -61,6 +65,37 @@ type fileStream struct {
 	*io.SectionReader
 	file *os.File // nil where somebody else closes it
 	at   int64
+
+	sparse *os.File // which is asked for holes; nil where they are not known
+	data   int64    // where data begins, at the last place that was asked for, or behind it
+}
+
+// seekData is Linux's SEEK_DATA.
+const seekData = 3
+
+// skip passes over the next n bytes if they are a hole.
+func (s *fileStream) skip(n int) bool {
+	end := s.at + int64(n)
+	if s.sparse == nil || runtime.GOOS != "linux" || end > s.Size() {
+		return false
+	}
+	if s.at >= s.data {
+		var err error
+		s.data, err = s.sparse.Seek(s.at, seekData)
+		if errors.Is(err, syscall.ENXIO) { // there is none
+			s.data, err = s.Size(), nil
+		}
+		if err != nil {
+			s.sparse = nil
+			return false
+		}
+	}
+	if end > s.data {
+		return false
+	}
+	s.at = end
+	_, err := s.Seek(end, io.SeekStart)
+	return err == nil
 }
 
 func (s *fileStream) Read(p []byte) (int, error) {

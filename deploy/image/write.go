@@ -44,9 +44,12 @@ type Result struct {
 }
 
 const (
-	// inFlight is how many chunks of the image as it is served are in memory,
-	// and as many again where it is decoded into others.
-	inFlight = 8
+	// maxWriters bounds the memory that a disk with a long queue takes.
+	maxWriters = 16
+
+	// ahead is how many chunks of the image are in memory beside those that are
+	// being written.
+	ahead = 6
 
 	// restarts is how often an image that changes while it is read is begun anew.
 	restarts = 3
@@ -136,9 +139,9 @@ func (w *writing) run(ctx context.Context, src Source, h hash.Hash) error {
 	defer s.Close()
 	w.stream, w.total = s, s.size()
 	w.report(0)
-	f := &fetcher{stream: s, pool: newPool(inFlight, w.report), decode: make(chan *chunk, inFlight)}
+	f := &fetcher{stream: s, pool: newPool(w.inFlight(), w.report), decode: make(chan *chunk, w.inFlight())}
 	if h != nil {
-		f.hash = make(chan *chunk, inFlight)
+		f.hash = make(chan *chunk, w.inFlight())
 		g.Go(func() error { return hashChunks(h, &chunkReader{ctx: ctx, chunks: f.hash}) })
 	}
 	w.in = &chunkReader{ctx: ctx, chunks: f.decode}
@@ -149,6 +152,10 @@ func (w *writing) run(ctx context.Context, src Source, h hash.Hash) error {
 	})
 	return g.Wait()
 }
+
+// inFlight is how many chunks of the image as it is served are in memory, and as
+// many again where it is decoded into others.
+func (w *writing) inFlight() int { return w.sink.writers + ahead }
 
 func (w *writing) report(n int) {
 	w.mu.Lock()
@@ -197,18 +204,14 @@ func (w *writing) begin(g *errgroup.Group, workers int, inflate func() inflater)
 	return nil
 }
 
-// writers is how many workers write at once: one fills the device's queue while
-// another looks for zeros.
-const writers = 2
-
-// inflaters is how many workers decode at once.
-func inflaters() int { return max(writers, min(runtime.GOMAXPROCS(0), 8)) }
+// inflaters is how many workers decode at once, and write what they decoded.
+func (w *writing) inflaters() int { return max(w.sink.writers, min(runtime.GOMAXPROCS(0), 8)) }
 
 func (w *writing) decodeRaw(ctx context.Context, g *errgroup.Group) error {
 	if err := w.sink.fits(w.total); err != nil {
 		return err
 	}
-	if err := w.begin(g, writers, nil); err != nil {
+	if err := w.begin(g, w.sink.writers, nil); err != nil {
 		return err
 	}
 	for {
@@ -216,7 +219,11 @@ func (w *writing) decodeRaw(ctx context.Context, g *errgroup.Group) error {
 		if err != nil || c == nil {
 			return err
 		}
-		err = w.sink.put(ctx, job{off: c.off, data: c.data, from: c})
+		j := job{off: c.off, data: c.data, from: c}
+		if c.hole {
+			j = job{off: c.off, hole: int64(len(c.data))}
+		}
+		err = w.sink.put(ctx, j)
 		c.release()
 		if err != nil {
 			return err

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -129,6 +131,42 @@ func TestHoles(t *testing.T) {
 			requireOn(t, content, m.data)
 			require.LessOrEqual(t, m.written, int64(len(content)*12/100), "3 MiB of data")
 		})
+	}
+}
+
+// TestSparseFile has a file with holes give what it holds, with holes at both ends,
+// between data and in parts of a MiB.
+func TestSparseFile(t *testing.T) {
+	t.Parallel()
+	for name, at := range map[string][]int{"no data": nil, "middle": {9 * mib}, "odd places": {3*mib + 777, 7*mib - 1, 20 * mib}, "end": {30*mib - 5}} {
+		for _, whole := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/%v", name, whole), func(t *testing.T) {
+				t.Parallel()
+				content := make([]byte, 30*mib)
+				path := filepath.Join(t.TempDir(), "image")
+				f, err := os.Create(path)
+				require.NoError(t, err)
+				defer f.Close()
+				require.NoError(t, f.Truncate(int64(len(content))))
+				for _, off := range at {
+					n := copy(content[off:], noise(mib+99))
+					_, err := f.WriteAt(content[off:off+n], int64(off))
+					require.NoError(t, err)
+				}
+				src, o := &image.File{Path: path}, image.Options{Zeroed: true, Checksum: sum(content)}
+				if whole {
+					src, o.Checksum = &image.File{Content: f, Size: int64(len(content))}, image.Checksum{}
+				}
+				d, m := newDisk(len(content))
+				clear(m.data)
+				r, err := image.Write(t.Context(), d, src, o)
+				require.NoError(t, err)
+				require.True(t, bytes.Equal(content, m.data))
+				require.EqualValues(t, len(content), r.Stored)
+				require.Equal(t, r.Size, r.Written+r.Skipped)
+				require.LessOrEqual(t, r.Written, int64(len(at)+1)*2*mib)
+			})
+		}
 	}
 }
 

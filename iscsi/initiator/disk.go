@@ -93,6 +93,9 @@ func (d *Disk) Size() int64 { return d.unit.size }
 // faster than others.
 func (d *Disk) BlockSize() int { return d.unit.blockSize }
 
+// QueueDepth is how many commands of up to a MiB are sent at once, at most.
+func (d *Disk) QueueDepth() int { return d.cfg.QueueDepth }
+
 // String names the disk for logs and errors.
 func (d *Disk) String() string {
 	return fmt.Sprintf("iscsi://%s/%s/%d", d.cfg.Portal, d.cfg.Target, d.cfg.LUN)

@@ -21,6 +21,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/ferrule/ferrule/deploy/disk"
+	"github.com/ferrule/ferrule/deploy/image"
 	"github.com/ferrule/ferrule/iscsi/initiator"
 	"github.com/ferrule/ferrule/iscsi/internal/pdu"
 	"github.com/ferrule/ferrule/iscsi/target"
@@ -33,58 +35,30 @@ func init() {
 
 const chunk = 1 << 20
 
-// runWrite puts a raw image on a disk: portal, target, image.
+// runWrite puts an image on a target's disk as package iscsi does, for several nodes
+// at once: portal, target, image, format, whether the disk is zeros, how many.
 func runWrite(args []string) error {
-	d, err := initiator.Open(context.Background(), initiator.Config{Portal: args[0], Target: args[1], LUN: 1})
-	if err != nil {
-		return err
-	}
-	image, err := os.Open(args[2])
-	if err != nil {
-		return err
-	}
-	defer image.Close()
-	info, err := image.Stat()
-	if err != nil {
-		return err
-	}
-	// Mapped, so that data goes from the page cache to the socket, and let go again.
-	data, err := unix.Mmap(int(image.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	n, err := strconv.Atoi(args[5])
 	if err != nil {
 		return err
 	}
 	var g errgroup.Group
-	g.SetLimit(16)
-	err = extents(image, func(off, end int64) error {
-		for ; off < end; off += chunk {
-			p, at := data[off:min(off+chunk, end)], off
-			g.Go(func() error {
-				_, err := d.WriteAt(p, at)
-				return errors.Join(err, unix.Madvise(p, unix.MADV_DONTNEED))
-			})
-		}
-		return nil
-	})
-	return errors.Join(err, g.Wait(), d.Sync(), d.Close(), unix.Munmap(data))
+	for range n {
+		g.Go(func() error {
+			return writeImage(args[0], args[1], args[2], image.Options{Format: image.Format(args[3]), Zeroed: args[4] == "true"})
+		})
+	}
+	return g.Wait()
 }
 
-// extents calls do with each run of data in a file.
-func extents(f *os.File, do func(off, end int64) error) error {
-	for end := int64(0); ; {
-		off, err := unix.Seek(int(f.Fd()), end, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if end, err = unix.Seek(int(f.Fd()), off, unix.SEEK_HOLE); err != nil {
-			return err
-		}
-		if err := do(off, end); err != nil {
-			return err
-		}
+func writeImage(portal, target, path string, o image.Options) error {
+	ctx := context.Background()
+	d, err := initiator.Open(ctx, initiator.Config{Portal: portal, Target: target, LUN: 1})
+	if err != nil {
+		return err
 	}
+	_, err = image.Write(ctx, &disk.Disk{Device: d, Size: d.Size(), BlockSize: d.BlockSize()}, &image.File{Path: path}, o)
+	return errors.Join(err, d.Close())
 }
 
 // runDiscard is a target that drops what it gets: portal, size, PDU size.
@@ -177,33 +151,43 @@ type discard struct{}
 func (discard) ReadAt(p []byte, _ int64) (int, error)  { clear(p); return len(p), nil }
 func (discard) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
 
-// A writer is who is measured: a process that puts an image on a target's disk.
-type writer struct {
+// A writing is an image and the disks that it is put on at the same time.
+type writing struct {
 	name    string
-	command func(portal, image string) *exec.Cmd
+	size    int64
+	sparse  bool // data in every tenth MiB, on a disk of zeros
+	format  string
+	writers int
+	start   func(t *testing.T, size int64) (portal string)
 }
 
-func writers(sparse bool) []writer {
-	zero := []string{}
-	if sparse {
-		zero = append(zero, "--target-is-zero")
-	}
-	return []writer{
-		{"ours", func(portal, image string) *exec.Cmd {
-			cmd := exec.Command(os.Args[0], portal, tgtTarget, image)
-			cmd.Env = append(os.Environ(), "FERRULE_ISCSI_CHILD=write")
-			return cmd
-		}},
-		{"qemu-img", func(portal, image string) *exec.Cmd {
-			args := append([]string{"convert", "-n", "-W", "-m", "16"}, zero...)
-			return exec.Command("qemu-img", append(args, "-f", "raw", "-O", "raw", image, "iscsi://"+portal+"/"+tgtTarget+"/1")...)
-		}},
-	}
+// A writer is who is measured: the processes that do a writing.
+type writer struct {
+	name     string
+	commands func(w writing, portal, image string) []*exec.Cmd
+}
+
+var writers = []writer{
+	{"ours", func(w writing, portal, image string) []*exec.Cmd {
+		cmd := exec.Command(os.Args[0], portal, tgtTarget, image, w.format, strconv.FormatBool(w.sparse), strconv.Itoa(w.writers))
+		cmd.Env = append(os.Environ(), "FERRULE_ISCSI_CHILD=write")
+		return []*exec.Cmd{cmd}
+	}},
+	{"qemu-img", func(w writing, portal, image string) (cmds []*exec.Cmd) {
+		args := []string{"convert", "-n", "-W", "-m", "16"}
+		if w.sparse {
+			args = append(args, "--target-is-zero")
+		}
+		for range w.writers {
+			cmds = append(cmds, exec.Command("qemu-img", append(args, "-f", w.format, "-O", "raw", image, "iscsi://"+portal+"/"+tgtTarget+"/1")...))
+		}
+		return cmds
+	}},
 }
 
 // A sample is one run of one writer.
 type sample struct {
-	mbs, cpu, rss, wire float64 // MB/s of data, CPU s/GiB of data, MiB, bytes a byte of data
+	mbs, cpu, rss, wire float64 // MB/s of data, CPU s/GiB of data, MiB of all processes, bytes a byte of data
 }
 
 // TestPeers measures this initiator beside qemu-img, in a network namespace of its own,
@@ -226,29 +210,26 @@ func TestPeers(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("FERRULE_ISCSI_ROUNDS")); err == nil {
 		rounds = n
 	}
-	for _, c := range []struct {
-		name    string
-		size    int64
-		sparse  bool
-		writers int
-		start   func(t *testing.T, size int64) (portal string)
-	}{
-		{"2 GiB random to tgtd", 2 << 30, false, 1, func(t *testing.T, size int64) string { return startTgtd(t, size).portal }},
-		{"2 GiB random to a target that discards, PDUs of 8 KiB", 2 << 30, false, 1, discarding(8192)},
-		{"2 GiB random to a target that discards, PDUs of 1 MiB", 2 << 30, false, 1, discarding(1 << 20)},
-		{"10 GiB with 10 % data to tgtd", 10 << 30, true, 1, func(t *testing.T, size int64) string { return startTgtd(t, size).portal }},
-		{"8 writers, 256 MiB random each, to a target that discards, PDUs of 8 KiB", 256 << 20, false, 8, discarding(8192)},
+	for _, c := range []writing{
+		{"2 GiB random to tgtd", 2 << 30, false, "raw", 1, tgtdPortal},
+		{"2 GiB random, qcow2, to tgtd", 2 << 30, false, "qcow2", 1, tgtdPortal},
+		{"10 GiB with 10 % data to tgtd", 10 << 30, true, "raw", 1, tgtdPortal},
+		{"10 GiB with 10 % data, qcow2, to tgtd", 10 << 30, true, "qcow2", 1, tgtdPortal},
+		{"8 writers, 256 MiB random each, to tgtd", 256 << 20, false, "raw", 8, tgtdPortal},
+		{"2 GiB random to a target that discards, PDUs of 8 KiB", 2 << 30, false, "raw", 1, discarding(8192)},
+		{"2 GiB random to a target that discards, PDUs of 1 MiB", 2 << 30, false, "raw", 1, discarding(1 << 20)},
+		{"8 writers, 256 MiB random each, to a target that discards, PDUs of 8 KiB", 256 << 20, false, "raw", 8, discarding(8192)},
 	} {
 		if only := os.Getenv("FERRULE_ISCSI_ONLY"); only != "" && !strings.Contains(c.name, only) {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
-			image, data := makeImage(t, c.size, c.sparse)
+			image, data := makeImage(t, c)
 			portal := c.start(t, c.size)
 			all := map[string][]sample{}
 			for round := range rounds + 1 {
-				for _, w := range writers(c.sparse) {
-					s := measure(t, w, portal, image, data, c.writers)
+				for _, w := range writers {
+					s := measure(t, w.commands(c, portal, image), data*int64(c.writers))
 					if round > 0 { // the first warms up
 						all[w.name] = append(all[w.name], s)
 					}
@@ -258,6 +239,8 @@ func TestPeers(t *testing.T) {
 		})
 	}
 }
+
+func tgtdPortal(t *testing.T, size int64) string { return startTgtd(t, size).portal }
 
 func discarding(length int) func(t *testing.T, size int64) string {
 	return func(t *testing.T, size int64) string {
@@ -279,48 +262,50 @@ func discarding(length int) func(t *testing.T, size int64) string {
 	}
 }
 
-// makeImage returns an image of random data, or with data in every tenth MiB.
-func makeImage(t *testing.T, size int64, sparse bool) (name string, data int64) {
+// makeImage returns the image, and how much data is in it.
+func makeImage(t *testing.T, w writing) (name string, data int64) {
 	t.Helper()
 	name = filepath.Join(t.TempDir(), "image")
 	f, err := os.Create(name)
 	require.NoError(t, err)
 	defer f.Close()
-	require.NoError(t, f.Truncate(size))
+	require.NoError(t, f.Truncate(w.size))
 	step := int64(chunk)
-	if sparse {
+	if w.sparse {
 		step *= 10
 	}
 	p := random(chunk + 4096)
-	for off := int64(0); off < size; off += step {
+	for off := int64(0); off < w.size; off += step {
 		_, err := f.WriteAt(p[off/chunk%4096:][:chunk], off)
 		require.NoError(t, err)
 		data += chunk
 	}
+	if w.format != "raw" {
+		raw := name
+		name += "." + w.format
+		require.NoError(t, exec.Command("qemu-img", "convert", "-f", "raw", "-O", w.format, raw, name).Run())
+		require.NoError(t, os.Remove(raw))
+	}
 	return name, data
 }
 
-func measure(t *testing.T, w writer, portal, image string, data int64, n int) sample {
+// measure runs commands that together write so much data.
+func measure(t *testing.T, cmds []*exec.Cmd, data int64) (s sample) {
 	t.Helper()
 	before, began := loopbackBytes(t), time.Now()
-	var cmds []*exec.Cmd
-	for range n {
-		cmd := w.command(portal, image)
+	for _, cmd := range cmds {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		cmd.Stderr = os.Stderr
 		require.NoError(t, cmd.Start())
-		cmds = append(cmds, cmd)
 	}
-	var s sample
 	for _, cmd := range cmds {
-		require.NoError(t, cmd.Wait(), w.name)
+		require.NoError(t, cmd.Wait(), cmd.Path)
 		s.cpu += (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
-		s.rss = max(s.rss, float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)/1024)
+		s.rss += float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss) / 1024
 	}
-	total := float64(data) * float64(n)
-	s.mbs = total / 1e6 / time.Since(began).Seconds()
-	s.cpu /= total / (1 << 30)
-	s.wire = float64(loopbackBytes(t)-before) / total
+	s.mbs = float64(data) / 1e6 / time.Since(began).Seconds()
+	s.cpu /= float64(data) / (1 << 30)
+	s.wire = float64(loopbackBytes(t)-before) / float64(data)
 	return s
 }
 
@@ -352,7 +337,7 @@ func loopbackUp(t *testing.T) {
 
 func report(name string, all map[string][]sample) {
 	fmt.Printf("\n%s: median (min-max)\n%-10s %26s %22s %22s %22s %22s %20s\n", name, "writer", "MB/s", "CPU s/GiB", "our MB/s : its", "our CPU : its", "peak MiB", "wire : data")
-	for _, w := range writers(false) {
+	for _, w := range writers {
 		ours, its := all["ours"], all[w.name]
 		column := func(format string, f func(i int) float64) string {
 			var v []float64
