@@ -214,16 +214,27 @@ func (w *writing) decodeRaw(ctx context.Context, g *errgroup.Group) error {
 	if err := w.begin(g, w.sink.writers, nil); err != nil {
 		return err
 	}
-	for {
+	for hole := int64(0); ; {
 		c, err := w.in.next()
-		if err != nil || c == nil {
+		if err != nil {
 			return err
 		}
-		j := job{off: c.off, data: c.data, from: c}
-		if c.hole {
-			j = job{off: c.off, hole: int64(len(c.data))}
+		if c != nil && c.hole {
+			hole += int64(len(c.data))
+			c.release()
+			continue
 		}
-		err = w.sink.put(ctx, j)
+		end := w.total
+		if c != nil {
+			end = c.off
+		}
+		if hole > 0 {
+			err, hole = w.sink.put(ctx, job{off: end - hole, hole: hole}), 0
+		}
+		if c == nil || err != nil {
+			return err
+		}
+		err = w.sink.put(ctx, job{off: c.off, data: c.data, from: c})
 		c.release()
 		if err != nil {
 			return err
