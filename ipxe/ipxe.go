@@ -12,6 +12,7 @@ import (
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/boot/artifact"
 	"github.com/ferrule/ferrule/boot/dhcp"
+	"github.com/ferrule/ferrule/boot/loader"
 	"github.com/ferrule/ferrule/boot/netboot"
 	"github.com/ferrule/ferrule/task"
 )
@@ -123,7 +124,7 @@ func New(ctx context.Context, c Config) (*Boot, error) {
 		Shared:        []artifact.Artifact{{Name: entryName, Data: r.entry(), ContentType: scriptType}},
 		FetchesURLs:   true,
 		Devices:       devices,
-		Misread:       misread,
+		Rules:         []loader.Rule{loader.IPXE},
 		CheckURL:      scriptable,
 		CheckInstance: checkInstance,
 		Render:        r.render,

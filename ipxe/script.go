@@ -8,7 +8,9 @@ import (
 
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/boot/artifact"
+	"github.com/ferrule/ferrule/boot/loader"
 	"github.com/ferrule/ferrule/boot/netboot"
+	"github.com/ferrule/ferrule/task"
 )
 
 const scriptType = "text/plain; charset=utf-8"
@@ -85,8 +87,10 @@ goto retry
 func (r *renderer) kernelScript(t netboot.Target) (string, error) {
 	// Kernels on UEFI find their ramdisk by initrd; BOOTIF is the NIC that it uses
 	// first.
-	line, err := commandLine(slices.Concat(boot.KernelArgs{{Key: "initrd", Value: t.Ramdisk.Word()}, {Key: "BOOTIF", Value: t.NIC.BOOTIF()}}, t.Args))
-	if err != nil {
+	line, err := slices.Concat(boot.KernelArgs{{Key: "initrd", Value: t.Ramdisk.Word()}, {Key: "BOOTIF", Value: t.NIC.BOOTIF()}}, t.Args).Render()
+	// A BIOS build of iPXE uses one byte of what kernels take for the end, cuts the
+	// rest off and says nothing.
+	if err := task.Join(err, loader.CheckLength(len(line)+1)); err != nil {
 		return "", err
 	}
 	what, end := "The ramdisk", fmt.Sprintf(ramdiskEnd, r.attempts)

@@ -13,7 +13,7 @@ import (
 func TestHostileArgs(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
-		"it's", `a=\`, `a="b\"`, "---", "--- tboot", `k="a --- b"`, "a\nboot", "a\rb", "a\tb", "a\x00b", `a="b`, `k="a  b"`, `k=" a"`, `k="a "`,
+		"it's", `a=\`, `a="b\"`, "---", "--- tboot", `k="a --- b"`, "a\nboot", "a\rb", "a\tb", "a\x00b", `a="b`, `k="a  b"`, `k=" a"`, `k="a "`, "k=voil\u00e0", "BOOT_IMAGE=x",
 		"initrd=other", "initrd", "a=--initrd=x", "dtb=y", "BOOTIF=x", strings.Repeat("x", 2000),
 	} {
 		s := newSite(t)

@@ -3,9 +3,9 @@ package pxe
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/ferrule/ferrule/boot"
+	"github.com/ferrule/ferrule/boot/loader"
 	"github.com/ferrule/ferrule/boot/netboot"
 )
 
@@ -66,18 +66,6 @@ func grubConfig(t netboot.Target) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	words := make([]string, 0, len(args)+1)
-	words = append(words, quoted("/"+t.Kernel.Name))
-	for _, a := range args {
-		word := a.Key
-		if !a.Flag {
-			word += "=" + a.Value
-		}
-		words = append(words, quoted(word))
-	}
-	return fmt.Appendf(nil, text, t.NIC.MAC, strings.Join(words, " "), quoted("/"+t.Ramdisk.Name)), checkLength(t, line)
+	linux, initrd := loader.GRUBWords("/"+t.Kernel.Name, args), loader.GRUBWords("/"+t.Ramdisk.Name, nil)
+	return fmt.Appendf(nil, text, t.NIC.MAC, linux, initrd), checkLength(t, line)
 }
-
-// quoted makes one word of s that grub does not look into. It hands words with
-// a blank over in double quotes, as kernels read them.
-func quoted(s string) string { return "'" + s + "'" }

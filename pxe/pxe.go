@@ -9,6 +9,7 @@ import (
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/boot/artifact"
 	"github.com/ferrule/ferrule/boot/dhcp"
+	"github.com/ferrule/ferrule/boot/loader"
 	"github.com/ferrule/ferrule/boot/netboot"
 	"github.com/ferrule/ferrule/task"
 )
@@ -94,7 +95,7 @@ func New(ctx context.Context, c Config) (*Boot, error) {
 			{Name: "grub/grub.cfg", Data: []byte(grubDefault), ContentType: configType},
 		},
 		Devices:       []boot.Device{boot.PXE},
-		Misread:       misread,
+		Rules:         []loader.Rule{bootif, loader.Syslinux, loader.Mboot, loader.GRUB},
 		CheckInstance: func(task.BootInfo) []netboot.Refusal { return nil },
 		Render:        render,
 	}, errs...)

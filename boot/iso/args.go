@@ -2,53 +2,20 @@ package iso
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/ferrule/ferrule/boot"
+	"github.com/ferrule/ferrule/boot/loader"
 	"github.com/ferrule/ferrule/task"
-)
-
-// maxCommandLine is what x86 and arm64 kernels take, 2047 bytes, and added what
-// isolinux puts before the arguments; grub puts less there.
-const (
-	maxCommandLine = 2047
-	added          = "BOOT_IMAGE=" + kernelPath + " initrd=" + ramdiskPath + " "
 )
 
 // CheckArgs reports every argument that isolinux or grub would not hand over as it
 // is, and a command line that is too long for a kernel. The errors are
 // task.ErrInvalidParameter.
 func CheckArgs(args boot.KernelArgs) error {
-	line, err := args.Render()
-	errs := []error{err}
-	for _, arg := range args {
-		if why := misread(arg); why != "" {
-			errs = append(errs, fmt.Errorf("%w: kernel argument %q %s", task.ErrInvalidParameter, arg.Key, why))
-		}
-	}
-	if n := len(added) + len(line); n > maxCommandLine {
-		errs = append(errs, fmt.Errorf("%w: the kernel command line has %d bytes with what the boot loader adds, and kernels take %d", task.ErrInvalidParameter, n, maxCommandLine))
-	}
-	return task.Join(errs...)
-}
-
-// misread says what a loader does with an argument. grub puts a backslash before
-// these characters (lib/cmdline.c), which the kernel then reads as one, and quotes
-// for blanks of ASCII only, where the kernel takes the byte a0 for one too.
-func misread(arg boot.KernelArg) string {
-	if arg.Key == "initrd" || arg.Key == "BOOT_IMAGE" {
-		return "is for the boot loader to say"
-	}
-	text := arg.Key + "=" + arg.Value
-	switch {
-	case strings.ContainsAny(text, `'\`):
-		return `has a ' or \, which grub would not hand over as it is`
-	case strings.Contains(text, "\xa0"):
-		return "has a letter with the byte a0, where kernels see a space"
-	case strings.Contains(text, "  "), strings.HasPrefix(arg.Value, " "), strings.HasSuffix(arg.Value, " "):
-		return "has blanks that isolinux may drop"
-	}
-	return ""
+	// isolinux puts this before the arguments; grub puts less there.
+	const added = "BOOT_IMAGE=" + kernelPath + " initrd=" + ramdiskPath + " "
+	line, _ := args.Render() // its error is Check's too
+	return task.Join(loader.Check(args, loader.Syslinux, loader.GRUB), loader.CheckLength(len(added)+len(line)))
 }
 
 // A kernel that cannot be loaded leaves isolinux at its prompt, which it leaves
@@ -83,15 +50,5 @@ halt
 
 // grubConfig returns what grub reads.
 func grubConfig(marker string, args boot.KernelArgs) []byte {
-	words := []string{kernelPath}
-	for _, a := range args {
-		word := a.Key
-		if !a.Flag {
-			word += "=" + a.Value
-		}
-		// One word that grub does not look into. It hands words with a blank over
-		// in double quotes, as kernels read them.
-		words = append(words, "'"+word+"'")
-	}
-	return fmt.Appendf(nil, grubText, marker, strings.Join(words, " "))
+	return fmt.Appendf(nil, grubText, marker, loader.GRUBWords(kernelPath, args))
 }

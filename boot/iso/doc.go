@@ -29,9 +29,8 @@
 //
 // # What is refused
 //
-// Kernel arguments that one of the loaders would change: quotes, backslashes, blanks
-// in a row, and initrd and BOOT_IMAGE, which are the loaders' own words. [CheckArgs]
-// reports these.
+// Kernel arguments that one of the loaders would change, as package boot/loader has
+// it. [CheckArgs] reports these.
 //
 // # Errors and concurrency
 //

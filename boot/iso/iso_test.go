@@ -48,7 +48,7 @@ func TestEverythingIsOnTheDisc(t *testing.T) {
 	menu := string(content("isolinux/isolinux.cfg"))
 	require.Contains(t, menu, "\n  kernel /boot/vmlinuz\n  append initrd=/boot/initrd ipa-api-url=http://192.0.2.1:6385 quiet with=\"two words\"\n")
 	script := content("boot/grub/grub.cfg")
-	require.Contains(t, string(script), "if linux /boot/vmlinuz 'ipa-api-url=http://192.0.2.1:6385' 'quiet' 'with=two words'; then")
+	require.Contains(t, string(script), "if linux '/boot/vmlinuz' 'ipa-api-url=http://192.0.2.1:6385' 'quiet' 'with=two words'; then")
 	require.Equal(t, script, content("EFI/debian/grub.cfg"), "one file with several names")
 	_, marker, _ := strings.Cut(string(script), "--file /")
 	marker, _, _ = strings.Cut(marker, "\n")
@@ -225,6 +225,7 @@ func TestCheckArgs(t *testing.T) {
 		"hard space":   one("a", "voilà"),
 		"initrd":       one("initrd", "x"),
 		"BOOT_IMAGE":   one("BOOT_IMAGE", "x"),
+		"dtb":          one("a", "see dtb=x"),
 		"no name":      one("", "x"),
 		"too long":     one("a", strings.Repeat("x", 2100)),
 		"many flags":   slices.Repeat(boot.KernelArgs{{Key: "f", Flag: true}}, 1100),

@@ -12,6 +12,7 @@ import (
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/boot/artifact"
 	"github.com/ferrule/ferrule/boot/dhcp"
+	"github.com/ferrule/ferrule/boot/loader"
 	"github.com/ferrule/ferrule/driver"
 	"github.com/ferrule/ferrule/task"
 )
@@ -140,7 +141,7 @@ func (b *Boot) PrepareRamdisk(ctx context.Context, t *task.Task, params boot.Par
 	images := p.ramdisk(t.Node.ProvisionState)
 	args, err := params.Args()
 	if err == nil {
-		err = b.family.checkArgs(args)
+		err = loader.Check(args, b.family.Rules...)
 	}
 	errs := []error{planErr, b.checkPair(op, t.Node, images)}
 	for _, problem := range task.Problems(err) {

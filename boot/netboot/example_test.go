@@ -18,7 +18,6 @@ func family() netboot.Family {
 		FetchesURLs:   true,
 		Devices:       []boot.Device{boot.PXE},
 		Capabilities:  []boot.Capability{boot.RamdiskBoot, boot.InstanceNetboot, boot.ISCSIVolumeBoot},
-		Misread:       func(boot.KernelArg) string { return "" },
 		CheckURL:      func(string) error { return nil },
 		CheckInstance: func(task.BootInfo) []netboot.Refusal { return nil },
 		Render: func(t netboot.Target) ([]artifact.Artifact, error) {

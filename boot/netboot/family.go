@@ -6,11 +6,12 @@ import (
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/boot/artifact"
 	"github.com/ferrule/ferrule/boot/dhcp"
+	"github.com/ferrule/ferrule/boot/loader"
 	"github.com/ferrule/ferrule/task"
 )
 
 // A Family is a kind of boot loader, or several that are used together: what
-// differs between the ways of booting over the network. All functions are
+// differs between the ways of booting over the network. All functions but Rules are
 // required.
 type Family struct {
 	// Name names the family in errors, as "ipxe".
@@ -41,9 +42,8 @@ type Family struct {
 	// Devices are the boot devices that lead to the loaders, the best first.
 	Devices []boot.Device
 
-	// Misread says what is wrong with a kernel argument that a loader would not hand
-	// over as it is, in words that follow its name; empty if it would.
-	Misread func(boot.KernelArg) string
+	// Rules say which kernel arguments the loaders would not hand over as they are.
+	Rules []loader.Rule
 
 	// CheckURL reports why a loader cannot fetch from a URL, with FetchesURLs.
 	CheckURL func(url string) error

@@ -10,6 +10,7 @@ import (
 	"github.com/ferrule/ferrule/boot/artifact"
 	"github.com/ferrule/ferrule/boot/dhcp"
 	"github.com/ferrule/ferrule/boot/imagecache"
+	"github.com/ferrule/ferrule/boot/loader"
 	"github.com/ferrule/ferrule/task"
 )
 
@@ -131,7 +132,7 @@ func (f *Family) parseArgs(line string) (boot.KernelArgs, error) {
 	if err != nil {
 		return nil, err
 	}
-	return args, f.checkArgs(args)
+	return args, loader.Check(args, f.Rules...)
 }
 
 // Relative returns how a configuration in folder, a path below the tree, calls
