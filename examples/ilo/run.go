@@ -19,14 +19,18 @@ import (
 )
 
 type options struct {
-	fault string // one of faults, or "" for none
-	dir   string // where temporary files go; "" means the system's folder
+	driver string // one of drivers
+	fault  string // one of faults, or "" for none
+	dir    string // where temporary files go; "" means the system's folder
 
 	observe func(*site, conductor.Event) // sees every event; nil for nobody
 }
 
 // callTime is how long a machine may take to call, and its ramdisk for a step.
 const callTime = 40 * time.Second
+
+// drivers are those of package catalog that boot from an iLO's virtual media.
+var drivers = []string{"agent_ilo", "iscsi_ilo"}
 
 // generations are those of the machines' iLOs.
 var generations = []int{4, 5, 6}
@@ -67,6 +71,9 @@ func faultNames() []string { return slices.Sorted(maps.Keys(faults)) }
 // run provisions one machine of each generation, tears them down, and writes what
 // happens to w.
 func run(ctx context.Context, o options, w io.Writer) (err error) {
+	if !slices.Contains(drivers, o.driver) {
+		return fmt.Errorf("-driver %q: give one of %s", o.driver, strings.Join(drivers, ", "))
+	}
 	if _, ok := faults[o.fault]; o.fault != "" && !ok {
 		return fmt.Errorf("-break %q: give one of %s", o.fault, strings.Join(faultNames(), ", "))
 	}
@@ -97,6 +104,9 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 	var wg sync.WaitGroup
 	for i, name := range names {
 		wg.Go(func() { errs[i] = s.provision(ctx, name) })
+		if o.driver == "iscsi_ilo" {
+			wg.Wait() // all machines are this host, which has one port for targets
+		}
 	}
 	wg.Wait()
 	err = task.Join(errs...)

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -48,28 +49,40 @@ func provisioned(t *testing.T, o options) string {
 
 func TestProvision(t *testing.T) {
 	t.Parallel()
-	out := provisioned(t, options{})
-	require.Contains(t, out, "3 nodes went from enroll to active and back to available")
-	require.Contains(t, out, "virtual media boot ISO")
+	wrote := map[string]string{"agent_ilo": "image system.img", "iscsi_ilo": "image written"} // fetched by the ramdisk, or written from here
+	for _, name := range drivers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out := provisioned(t, options{driver: name})
+			require.Contains(t, out, "3 nodes went from enroll to active and back to available")
+			require.Contains(t, out, "virtual media boot ISO")
+			require.Contains(t, out, wrote[name])
+		})
+	}
 }
 
 func TestBreak(t *testing.T) {
 	t.Parallel()
 	want := map[string]string{"licence": "install the BMC's licence", "password": "correct the user name and password of the BMC"}
-	for name, f := range faults {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			out := provisioned(t, options{fault: name})
-			if f.passes {
-				require.Contains(t, out, "3 nodes went from enroll to active")
-				return
-			}
-			require.Contains(t, out, want[name])
-		})
+	for _, driver := range drivers {
+		for name, f := range faults {
+			t.Run(driver+" "+name, func(t *testing.T) {
+				t.Parallel()
+				out := provisioned(t, options{driver: driver, fault: name})
+				if f.passes {
+					require.Contains(t, out, "3 nodes went from enroll to active")
+					return
+				}
+				for _, g := range generations {
+					require.Regexp(t, fmt.Sprintf("node ilo-%d.*%s", g, want[name]), out)
+				}
+			})
+		}
 	}
 }
 
-func TestFaultRefused(t *testing.T) {
+func TestOptionsRefused(t *testing.T) {
 	t.Parallel()
-	require.Error(t, run(t.Context(), options{fault: "everything"}, &bytes.Buffer{}))
+	require.Error(t, run(t.Context(), options{driver: drivers[0], fault: "everything"}, &bytes.Buffer{}))
+	require.Error(t, run(t.Context(), options{driver: "pxe_ilo"}, &bytes.Buffer{}))
 }

@@ -8,6 +8,8 @@ import (
 	"io"
 	"log"
 	"maps"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,10 +22,12 @@ import (
 	"github.com/ferrule/ferrule/driver"
 	"github.com/ferrule/ferrule/driver/bmc"
 	"github.com/ferrule/ferrule/driver/bmc/bmctest"
+	"github.com/ferrule/ferrule/driver/catalog"
 	"github.com/ferrule/ferrule/driver/conductor"
 	"github.com/ferrule/ferrule/driver/sim"
 	"github.com/ferrule/ferrule/ilo"
 	"github.com/ferrule/ferrule/ilo/ilotest"
+	"github.com/ferrule/ferrule/iscsi"
 	"github.com/ferrule/ferrule/task"
 )
 
@@ -103,11 +107,18 @@ func (s *site) assemble(mux *http.ServeMux) error {
 	if err != nil {
 		return err
 	}
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	overISCSI, err := iscsi.New(iscsi.Config{Agent: agent.Config{APIURL: s.server.URL, ImageDirs: []string{s.dir}, HTTPClient: s.client}, Port: port, Observer: func(e task.Evidence) { s.conductor.Observe(e) }})
+	if err != nil {
+		return err
+	}
 	var registry driver.Registry
-	err = registry.Add(driver.Driver{
-		Title: "agent_ilo", Power: s.bmcs.Power(), Management: s.bmcs.Management(), Boot: boot, Deploy: deploy,
-		Inspect: s.bmcs.Inspect(), Console: s.bmcs.Console(), Vendor: s.bmcs.Vendor(),
-	})
+	err = catalog.Register(&registry, catalog.Config{Agent: deploy, ISCSI: overISCSI, ILO: catalog.BMC{
+		Power: s.bmcs.Power(), Management: s.bmcs.Management(), Boot: boot, Inspect: s.bmcs.Inspect(), Console: s.bmcs.Console(), Vendor: s.bmcs.Vendor(),
+	}})
 	if err != nil {
 		return err
 	}
@@ -126,6 +137,19 @@ func (s *site) assemble(mux *http.ServeMux) error {
 	return nil
 }
 
+// freePort returns a TCP port that nothing listens on, below those that systems give
+// out by themselves. On real machines it is 3260, which is what zero means.
+func freePort() (port int, err error) {
+	for range 20 {
+		port = 10000 + rand.IntN(20000)
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, err
+}
+
 // enrol makes a machine with an iLO of that generation and its node, and tells the
 // conductor of it.
 func (s *site) enrol(ctx context.Context, generation int, o options) (string, error) {
@@ -140,7 +164,7 @@ func (s *site) enrol(ctx context.Context, generation int, o options) (string, er
 	i := ilotest.Start(ilotest.Config{Generation: generation, Machine: machine, Quirks: []ilotest.Quirk{ilotest.UEFIBootList, ilotest.EjectRefuses, ilotest.StaleMedium}})
 	s.ilos = append(s.ilos, i)
 	node := &task.Node{
-		Name: name, Driver: "agent_ilo", DriverInfo: i.DriverInfo(),
+		Name: name, Driver: o.driver, DriverInfo: i.DriverInfo(),
 		InstanceInfo: task.Info{
 			"image_source": filepath.Join(s.dir, "system.img"), "image_os_hash_algo": "sha256", "image_os_hash_value": fmt.Sprintf("%x", sha256.Sum256(s.image)),
 		},
