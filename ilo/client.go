@@ -176,7 +176,7 @@ func (c *client) do(ctx context.Context, cmd command) (*answer, error) {
 			if err != nil {
 				return err
 			}
-			a, err = c.read(op, data, status)
+			a, err = c.read(op, data, status, cmd.secret)
 			return err
 		})
 	})
@@ -186,10 +186,10 @@ func (c *client) do(ctx context.Context, cmd command) (*answer, error) {
 	return a, nil
 }
 
-// read makes sense of what came.
-func (c *client) read(op string, data []byte, status int) (*answer, error) {
+// read makes sense of what came. No error has the secret in it.
+func (c *client) read(op string, data []byte, status int, secret string) (*answer, error) {
 	fail := func(class bmc.Class, code int, text string) error {
-		return &bmc.Error{Class: class, Op: op, Status: code, Text: bmc.Clean(text, string(c.access.password))}
+		return &bmc.Error{Class: class, Op: op, Status: code, Text: bmc.Clean(text, string(c.access.password), secret)}
 	}
 	switch status {
 	case http.StatusOK:

@@ -16,10 +16,23 @@
 // through package redfish, whose sessions, budgets and patience apply. Which one it
 // is, an iLO is asked once; ilo_protocol says so where that does not work.
 //
+// iLO 4 has a REST service too, older than Redfish and not quite it, which is not
+// used: RIBCL has everything that a deploy takes of a machine, and every iLO 4 has
+// it. What RIBCL has no command for is task.ErrUnsupported there: secure boot, an
+// NMI, and the firmware's settings.
+//
 // # Virtual media
 //
 // [BMCs.NewBoot] needs an iLO with a licence for virtual media (iLO Advanced);
-// without one the error is of class bmc.Licence.
+// without one the error is of class bmc.Licence. That the machine starts from the
+// drive is said by its one-time boot device, and not by the drive's own
+// BootOnNextServerReset: one of them is enough, and the boot device is read back.
+//
+// # Passwords
+//
+// The clean step reset_ilo_credential gives the node's account the password in
+// driver_info.ilo_change_password, logs in with it, and stores it as ilo_password at
+// once. It runs by itself where there is one to give.
 //
 // # Errors and concurrency
 //

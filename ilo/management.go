@@ -30,6 +30,12 @@ var (
 	_ driver.SensorReader        = (*Management)(nil)
 )
 
+// Properties describes the parameters that say where the iLO is, and what clean steps
+// take.
+func (m *Management) Properties() task.Properties {
+	return task.MergeProperties(m.role.Properties(), task.PropertiesOf[credential]())
+}
+
 // names are what RIBCL calls the devices.
 var names = map[boot.Device]string{boot.PXE: "NETWORK", boot.Disk: "HDD", boot.CDROM: "CDROM"}
 

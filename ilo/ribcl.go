@@ -20,6 +20,8 @@ type command struct {
 	name  string
 	attrs []attr
 	body  []element // below it
+
+	secret string // among them, that no error repeats
 }
 
 type attr struct{ name, value string }

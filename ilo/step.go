@@ -27,15 +27,19 @@ var cleanSteps = []cleanStep{
 	{"reset_bios_to_default", 10, nil, func(ctx context.Context, c *redfish.Client) error { return c.ResetBIOS(ctx) }},
 	{"clear_secure_boot_keys", 0, nil, func(ctx context.Context, c *redfish.Client) error { return c.ResetKeys(ctx, redfish.NoKeys) }},
 	{"reset_ilo", 0, resetILO, resetManager},
+	{resetCredential, 0, nil, nil}, // which is about the node too
 }
 
 // Steps lists the clean steps.
-func (m *Management) Steps(_ context.Context, _ *task.Task, kind deploy.Kind) ([]deploy.Step, error) {
+func (m *Management) Steps(_ context.Context, t *task.Task, kind deploy.Kind) ([]deploy.Step, error) {
 	if kind != deploy.CleanSteps {
 		return nil, nil
 	}
 	var all []deploy.Step
 	for _, s := range cleanSteps {
+		if s.name == resetCredential && t.Node.DriverInfo["ilo_change_password"] != nil {
+			s.priority = resetCredentialPriority
+		}
 		all = append(all, deploy.Step{Interface: "management", Name: s.name, Priority: s.priority})
 	}
 	return all, nil
@@ -51,6 +55,9 @@ func (m *Management) ExecuteStep(ctx context.Context, t *task.Task, kind deploy.
 	for _, c := range cleanSteps {
 		if kind != deploy.CleanSteps || s.Interface != "management" || s.Name != c.name {
 			continue
+		}
+		if c.name == resetCredential {
+			return "", m.resetCredential(ctx, op, t)
 		}
 		err := m.execute(ctx, op, t, c)
 		if errors.Is(err, task.ErrUnsupported) && c.priority > 0 {

@@ -1,6 +1,8 @@
 package bmc
 
 import (
+	"encoding/json"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"strings"
@@ -87,11 +89,13 @@ func Remedy(err error) string {
 const maxText = 500
 
 // Clean makes what a BMC said fit for an error or a log: one line of some length,
-// in which each of secrets is "******".
+// in which each of secrets is "******", also as JSON and XML have it in their texts.
 func Clean(text string, secrets ...string) string {
 	for _, s := range secrets {
-		if s != "" {
-			text = strings.ReplaceAll(text, s, "******")
+		for _, form := range []string{s, inJSON(s), inXML(s)} {
+			if s != "" {
+				text = strings.ReplaceAll(text, form, "******")
+			}
 		}
 	}
 	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
@@ -105,4 +109,17 @@ func Clean(text string, secrets ...string) string {
 		text = strings.ToValidUTF8(text[:maxText], "") + "..."
 	}
 	return text
+}
+
+// inJSON is how a string is written in JSON.
+func inJSON(s string) string {
+	data, _ := json.Marshal(s) // which can be done with any string
+	return string(data[1 : len(data)-1])
+}
+
+// inXML is how a string is written in XML.
+func inXML(s string) string {
+	var b strings.Builder
+	_ = xml.EscapeText(&b, []byte(s)) // to a Builder
+	return b.String()
 }

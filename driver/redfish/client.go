@@ -33,6 +33,7 @@ type request struct {
 	body         any    // nil for none
 	etag         string // for If-Match
 	token        string // of the session; empty for user name and password, if there are any
+	secret       string // in the body, that no error repeats
 }
 
 func (r request) op() string { return r.method + " " + bmc.Clean(r.path) }
@@ -171,7 +172,7 @@ func (c *conn) roundTrip(req *http.Request, a Access, r request) (*response, err
 	case len(data) > maxBody:
 		return nil, &bmc.Error{Class: bmc.Protocol, Op: r.op(), Status: res.StatusCode, Text: "an answer of more than 4 MiB"}
 	case res.StatusCode >= 300:
-		return nil, refusal(r, res.StatusCode, data, string(a.Password), r.token)
+		return nil, refusal(r, res.StatusCode, data, string(a.Password), r.token, r.secret)
 	}
 	return &response{res.StatusCode, res.Header, data, r.op()}, nil
 }

@@ -68,6 +68,8 @@ func (i *ILO) command(cmd *tag) reply {
 			return reply{message: "Host power is already OFF."}
 		}
 		return i.setPower(false)
+	case "MOD_USER":
+		return i.changeUser(cmd)
 	case "RESET_RIB":
 		m.Change(func(s *bmctest.State) { s.Resets++; s.Down = 3 })
 		return ok
@@ -75,6 +77,20 @@ func (i *ILO) command(cmd *tag) reply {
 		return reply{payload: i.health()}
 	}
 	return reply{status: 1, message: "Syntax error: Line #3: syntax error near \"" + name + "\""}
+}
+
+// changeUser sets a user's password, which is what can be changed here.
+func (i *ILO) changeUser(cmd *tag) reply {
+	for _, t := range cmd.Tags {
+		if t.XMLName.Local != "PASSWORD" {
+			continue
+		}
+		if len(t.attr("VALUE")) < bmctest.MinPassword {
+			return reply{status: 4, message: "Password is too short."}
+		}
+		i.Machine.SetPassword(cmd.attr("USER_LOGIN"), t.attr("VALUE"))
+	}
+	return ok
 }
 
 func (i *ILO) setPower(on bool) reply {

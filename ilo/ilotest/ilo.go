@@ -39,7 +39,7 @@ const (
 // Config says what an [ILO] is.
 type Config struct {
 	Generation int              // 2 to 6; 0 means 4
-	Quirks     []Quirk          // of RIBCL
+	Quirks     []Quirk          // of RIBCL, but for EchoesPassword, which every generation may have
 	Machine    *bmctest.Machine // nil means one of its own
 }
 
@@ -86,7 +86,11 @@ func Start(c Config) *ILO {
 		if c.Generation > 5 {
 			p = redfishtest.ILO6
 		}
-		i.Redfish = redfishtest.Start(redfishtest.Config{Personality: p, Machine: c.Machine})
+		var quirks []redfishtest.Quirk
+		if i.quirks[EchoesPassword] {
+			quirks = append(quirks, redfishtest.EchoesPassword)
+		}
+		i.Redfish = redfishtest.Start(redfishtest.Config{Personality: p, Machine: c.Machine, Quirks: quirks})
 		i.server = i.Redfish.Server
 	} else {
 		i.server = httptest.NewUnstartedServer(i)
@@ -187,11 +191,14 @@ func (i *ILO) answer(body []byte) string {
 	if !i.Machine.Knows(user, password) {
 		i.refused++
 		r = reply{status: 0x5f, message: "Login failed."}
-	} else if r = i.command(cmd); r.status == 0 && strings.HasPrefix(cmd.XMLName.Local, "SET_") && group.attr("MODE") != "write" {
+	} else if r = i.command(cmd); r.status == 0 && (strings.HasPrefix(cmd.XMLName.Local, "SET_") || cmd.XMLName.Local == "MOD_USER") && group.attr("MODE") != "write" {
 		r = reply{status: 2, message: "The command needs MODE write."}
 	}
 	if i.quirks[EchoesPassword] && r.status != 0 {
 		r.message += " LOGIN was " + user + ", " + password
+		for _, t := range cmd.Tags {
+			r.message += ", " + t.XMLName.Local + " was " + t.attr("VALUE")
+		}
 	}
 	return i.documents(r)
 }

@@ -14,6 +14,9 @@ const (
 	Password = "hunter2-canary"
 )
 
+// MinPassword is how many characters a password has at least.
+const MinPassword = 8
+
 // The names of the virtual drives.
 const (
 	CD     = "cd"

@@ -16,6 +16,8 @@ const (
 	systemPath  = "/redfish/v1/Systems/1"
 	managerPath = "/redfish/v1/Managers/1"
 	chassisPath = "/redfish/v1/Chassis/1"
+
+	accountsPath = "/redfish/v1/AccountService/Accounts"
 )
 
 type object = map[string]any
@@ -23,7 +25,8 @@ type object = map[string]any
 func ref(path string) object { return object{"@odata.id": path} }
 
 func (b *BMC) root() object {
-	root := object{"@odata.id": "/redfish/v1/", "RedfishVersion": "1.6.0", "Systems": ref("/redfish/v1/Systems"), "Managers": ref("/redfish/v1/Managers")}
+	root := object{"@odata.id": "/redfish/v1/", "RedfishVersion": "1.6.0", "Systems": ref("/redfish/v1/Systems"), "Managers": ref("/redfish/v1/Managers"),
+		"AccountService": ref(accountsPath[:strings.LastIndexByte(accountsPath, '/')])}
 	if vendor := b.cfg.Personality.vendor; vendor != "" {
 		root["Oem"] = object{vendor: object{}}
 	}
@@ -57,6 +60,14 @@ func (b *BMC) get(path string) (any, *problem) {
 		return members(systemPath), nil
 	case "/redfish/v1/Managers":
 		return members(managerPath), nil
+	case "/redfish/v1/AccountService":
+		return object{"@odata.id": path, "Accounts": ref(accountsPath)}, nil
+	case accountsPath:
+		return members(accountsPath+"/1", accountsPath+"/2"), nil
+	case accountsPath + "/1":
+		return object{"@odata.id": path, "UserName": "administrator"}, nil
+	case accountsPath + "/2":
+		return object{"@odata.id": path, "UserName": bmctest.User}, nil
 	case systemPath:
 		return b.system(), nil
 	case systemPath + "/SecureBoot":
@@ -315,6 +326,7 @@ func (b *BMC) patch(path string, body []byte, match string) *problem {
 	var in struct {
 		Boot             map[string]string
 		SecureBootEnable *bool
+		Password         *string
 		Image            *string
 		Inserted         *bool
 	}
@@ -332,6 +344,12 @@ func (b *BMC) patch(path string, body []byte, match string) *problem {
 		return fail(http.StatusPreconditionFailed, "Base.1.8.PreconditionFailed", "The ETag does not match.")
 	case path == systemPath, path == systemPath+"/Settings" && b.has(SettingsResource):
 		return b.setBoot(in.Boot)
+	case path == accountsPath+"/2" && in.Password != nil:
+		if len(*in.Password) < bmctest.MinPassword {
+			return fail(http.StatusBadRequest, "iLO.2.14.InvalidPasswordLength", "The password has a wrong length.")
+		}
+		b.Machine.SetPassword(bmctest.User, *in.Password)
+		return nil
 	case path == systemPath+"/SecureBoot" && in.SecureBootEnable != nil:
 		b.Machine.Change(func(s *bmctest.State) { s.SecureBoot = *in.SecureBootEnable })
 		return nil
