@@ -59,14 +59,17 @@ func accessOf(op string, t *task.Task) (access, error) {
 	return a, task.Join(errs...)
 }
 
-func (a access) redfish() redfish.Access {
-	return redfish.Access{Address: "https://" + a.host, Username: a.username, Password: a.password, TLS: a.tls}
-}
-
 func (a access) credentials() string { return a.username + "\x00" + string(a.password) }
 
 // redfishAccess is accessOf for the roles of package redfish.
-func redfishAccess(op string, t *task.Task) (redfish.Access, error) {
+func (b *BMCs) redfishAccess(op string, t *task.Task) (redfish.Access, error) {
 	a, err := accessOf(op, t)
-	return a.redfish(), err
+	if err != nil {
+		return redfish.Access{}, err
+	}
+	c, err := b.client(a)
+	if err != nil {
+		return redfish.Access{}, wrap(op, t, err)
+	}
+	return c.redfish(), nil
 }

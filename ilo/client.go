@@ -49,6 +49,7 @@ type conn struct {
 
 	mu       sync.Mutex // over what follows
 	protocol string     // "" until it was asked
+	rest     bool       // it has a REST service beside RIBCL
 }
 
 // rf returns the BMCs for iLOs that speak Redfish.
@@ -62,7 +63,7 @@ func (b *BMCs) rf() *redfish.BMCs {
 
 // roles are those of package redfish for nodes with our parameters.
 func (b *BMCs) roles() redfish.Roles {
-	return redfish.Roles{BMCs: b.rf(), Access: redfishAccess, Properties: task.PropertiesOf[parameters]()}
+	return redfish.Roles{BMCs: b.rf(), Access: b.redfishAccess, Properties: task.PropertiesOf[parameters]()}
 }
 
 // Close logs out of all iLOs and closes the connections. Requests after it fail.
@@ -135,7 +136,10 @@ func (c *client) speaksRedfish(ctx context.Context) (bool, error) {
 	if known != "" {
 		return known == "redfish", nil
 	}
-	var root struct{ Oem map[string]json.RawMessage }
+	var root struct {
+		Oem     map[string]json.RawMessage
+		Systems json.RawMessage
+	}
 	err := c.bmcs.Budgets.Retry(ctx, func(ctx context.Context) error {
 		data, status, err := c.send(ctx, http.MethodGet, "/redfish/v1/", nil, "")
 		switch {
@@ -157,9 +161,23 @@ func (c *client) speaksRedfish(ctx context.Context) (bool, error) {
 		known = "redfish"
 	}
 	c.mu.Lock()
-	c.protocol = known
+	c.protocol, c.rest = known, old && root.Systems != nil
 	c.mu.Unlock()
 	return known == "redfish", nil
+}
+
+// hasREST reports whether an iLO that speaks RIBCL has a REST service for what RIBCL
+// has no command for: iLO 4 from version 2.30 on, as far as it was asked.
+func (c *client) hasREST() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rest
+}
+
+// redfish is how package redfish reaches the iLO, with the same bounds for both.
+func (c *client) redfish() redfish.Access {
+	a := c.access
+	return redfish.Access{Address: "https://" + a.host, Username: a.username, Password: a.password, TLS: a.tls, Owner: c.owner}
 }
 
 // do has the iLO carry out a command, by the budgets of its failures.

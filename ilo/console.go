@@ -59,5 +59,5 @@ func (c *Console) Console(ctx context.Context, t *task.Task) (driver.Console, er
 	if t.Node.DriverInternalInfo[startedKey] == nil {
 		return driver.Console{}, &task.Error{Op: op, Node: t.Node.String(), Field: "console", Err: task.ErrInvalidState, Remedy: "start the console first"}
 	}
-	return driver.Console{Type: "url", URL: a.redfish().Address + "/"}, nil
+	return driver.Console{Type: "url", URL: "https://" + a.host + "/"}, nil
 }

@@ -81,7 +81,11 @@ func (m *Management) tryRIBCL(ctx context.Context, a access) error {
 }
 
 func (m *Management) redfishClient(a access) (*redfish.Client, error) {
-	return m.bmcs.rf().Client(a.redfish())
+	c, err := m.bmcs.client(a)
+	if err != nil {
+		return nil, err
+	}
+	return m.bmcs.rf().Client(c.redfish())
 }
 
 func (m *Management) passwordByRedfish(ctx context.Context, a access, password task.Secret) error {

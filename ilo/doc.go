@@ -16,10 +16,10 @@
 // through package redfish, whose sessions, budgets and patience apply. Which one it
 // is, an iLO is asked once; ilo_protocol says so where that does not work.
 //
-// iLO 4 has a REST service too, older than Redfish and not quite it, which is not
-// used: RIBCL has everything that a deploy takes of a machine, and every iLO 4 has
-// it. What RIBCL has no command for is task.ErrUnsupported there: secure boot, an
-// NMI, and the firmware's settings.
+// RIBCL has everything that a deploy takes of a machine, and every iLO 4 has it. For
+// what it has no command for, secure boot with its keys and an NMI, the REST service
+// is used that an iLO 4 has from version 2.30 on. Where there is none, with
+// ilo_protocol ribcl, and for the firmware's settings, that is task.ErrUnsupported.
 //
 // # Virtual media
 //

@@ -67,7 +67,7 @@ func TestErrorsHaveClasses(t *testing.T) {
 		}, bmc.Unsupported, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			i := ilotest.NewILO(t, ilotest.Config{Quirks: []ilotest.Quirk{ilotest.EchoesPassword}})
+			i := ilotest.NewILO(t, ilotest.Config{Quirks: []ilotest.Quirk{ilotest.EchoesPassword, ilotest.NoREST}})
 			tk := onILO(t, i, "n1")
 			c.prepare(i, tk)
 			err := newBMCs(t).Management().SetBootDevice(t.Context(), tk, driver.BootSetting{Device: boot.PXE})
@@ -191,22 +191,30 @@ func TestInspectAndSensors(t *testing.T) {
 }
 
 func TestWhatRIBCLCannot(t *testing.T) {
-	i4, i5 := ilotest.NewILO(t, ilotest.Config{}), ilotest.NewILO(t, ilotest.Config{Generation: 5})
 	m, ctx := newBMCs(t).Management(), t.Context()
-	old, young := onILO(t, i4, "n1"), onILO(t, i5, "n2")
-	require.ErrorIs(t, m.SendNMI(ctx, old), task.ErrUnsupported)
-	require.ErrorIs(t, m.SetSecureBoot(ctx, old, true), task.ErrUnsupported)
-	_, err := m.SecureBoot(ctx, old)
-	require.ErrorIs(t, err, task.ErrUnsupported)
-	require.NoError(t, m.SendNMI(ctx, young))
-	require.NoError(t, m.SetSecureBoot(ctx, young, true))
-	on, err := m.SecureBoot(ctx, young)
-	require.NoError(t, err)
-	require.True(t, on)
+	only := onILO(t, ilotest.NewILO(t, ilotest.Config{}), "n1")
+	only.Node.DriverInfo["ilo_protocol"] = "ribcl"
+	for _, old := range []*task.Task{onILO(t, ilotest.NewILO(t, ilotest.Config{Quirks: []ilotest.Quirk{ilotest.NoREST}}), "n1"), only} {
+		require.ErrorIs(t, m.SendNMI(ctx, old), task.ErrUnsupported)
+		require.ErrorIs(t, m.SetSecureBoot(ctx, old, true), task.ErrUnsupported)
+		_, err := m.SecureBoot(ctx, old)
+		require.ErrorIs(t, err, task.ErrUnsupported)
+	}
+	for _, g := range []int{4, 5, 6} {
+		i := ilotest.NewILO(t, ilotest.Config{Generation: g})
+		tk := onILO(t, i, "n1")
+		require.NoError(t, m.SendNMI(ctx, tk))
+		require.Equal(t, 1, i.Machine.State().NMIs)
+		require.NoError(t, m.SetSecureBoot(ctx, tk, true))
+		on, err := m.SecureBoot(ctx, tk)
+		require.NoError(t, err)
+		require.True(t, on)
+		require.True(t, i.Machine.State().SecureBoot)
+	}
 }
 
 func TestSteps(t *testing.T) {
-	for _, g := range []int{4, 6} {
+	for _, g := range []int{3, 4, 6} {
 		i := ilotest.NewILO(t, ilotest.Config{Generation: g})
 		m, tk := newBMCs(t).Management(), onILO(t, i, "n1")
 		steps, err := m.Steps(t.Context(), tk, deploy.CleanSteps)
@@ -219,7 +227,7 @@ func TestSteps(t *testing.T) {
 			}
 			state, err := m.ExecuteStep(t.Context(), tk, deploy.CleanSteps, s)
 			require.Empty(t, state)
-			if g == 4 && s.Name == "clear_secure_boot_keys" {
+			if g == 3 && s.Name == "clear_secure_boot_keys" {
 				require.ErrorIs(t, err, task.ErrUnsupported, "somebody asked for it")
 				continue
 			}
@@ -228,7 +236,7 @@ func TestSteps(t *testing.T) {
 		state := i.Machine.State()
 		require.Equal(t, 1, state.Resets)
 		require.Equal(t, g == 6, state.BIOSResets == 1)
-		require.Equal(t, g == 6, state.Keys == "DeleteAllKeys")
+		require.Equal(t, g > 3, state.Keys == "DeleteAllKeys")
 		_, err = m.ExecuteStep(t.Context(), tk, deploy.CleanSteps, deploy.Step{Interface: "management", Name: "other"})
 		require.ErrorIs(t, err, task.ErrUnsupported)
 		none, err := m.Steps(t.Context(), tk, deploy.DeploySteps)

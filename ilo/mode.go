@@ -67,21 +67,21 @@ func (m *Management) SetBootMode(ctx context.Context, t *task.Task, mode task.Bo
 	return wrap(op, t, err)
 }
 
-// SecureBoot reports whether the machine's last boot was a secure one; iLO 4 and
-// earlier do not tell by RIBCL, which is task.ErrUnsupported.
+// SecureBoot reports whether the machine's last boot was a secure one. RIBCL has no
+// command for it: before iLO 4 2.30, that is task.ErrUnsupported.
 func (m *Management) SecureBoot(ctx context.Context, t *task.Task) (bool, error) {
 	const op = "ilo.SecureBoot"
 	c, err := m.connect(ctx, op, t)
 	if err != nil {
 		return false, err
 	}
-	if c == nil {
+	if c == nil || c.hasREST() {
 		return m.redfish.SecureBoot(ctx, t)
 	}
 	return false, wrap(op, t, fmt.Errorf("%w: secure boot by RIBCL", task.ErrUnsupported))
 }
 
-// SetSecureBoot switches secure boot from the next boot on, from iLO 5 on.
+// SetSecureBoot switches secure boot from the next boot on, from iLO 4 2.30 on.
 func (m *Management) SetSecureBoot(ctx context.Context, t *task.Task, on bool) error {
 	const op = "ilo.SetSecureBoot"
 	if err := t.RequireExclusive(op); err != nil {
@@ -91,13 +91,13 @@ func (m *Management) SetSecureBoot(ctx context.Context, t *task.Task, on bool) e
 	if err != nil {
 		return err
 	}
-	if c == nil {
+	if c == nil || c.hasREST() {
 		return m.redfish.SetSecureBoot(ctx, t, on)
 	}
 	return wrap(op, t, fmt.Errorf("%w: secure boot by RIBCL", task.ErrUnsupported))
 }
 
-// SendNMI raises a non-maskable interrupt, from iLO 5 on.
+// SendNMI raises a non-maskable interrupt, from iLO 4 2.30 on.
 func (m *Management) SendNMI(ctx context.Context, t *task.Task) error {
 	const op = "ilo.SendNMI"
 	if err := t.RequireExclusive(op); err != nil {
@@ -107,7 +107,7 @@ func (m *Management) SendNMI(ctx context.Context, t *task.Task) error {
 	if err != nil {
 		return err
 	}
-	if c == nil {
+	if c == nil || c.hasREST() {
 		return m.redfish.SendNMI(ctx, t)
 	}
 	return wrap(op, t, fmt.Errorf("%w: an NMI by RIBCL", task.ErrUnsupported))

@@ -74,13 +74,13 @@ func (m *Management) execute(ctx context.Context, op string, t *task.Task, s cle
 	if err != nil {
 		return err
 	}
-	if c != nil {
+	if c != nil && (s.ribcl != nil || !c.hasREST()) {
 		if s.ribcl == nil {
 			return wrap(op, t, fmt.Errorf("%w: step %s by RIBCL", task.ErrUnsupported, s.name))
 		}
 		return wrap(op, t, s.ribcl(ctx, c))
 	}
-	a, err := redfishAccess(op, t)
+	a, err := m.bmcs.redfishAccess(op, t)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,10 @@ type Access struct {
 	SystemID string // the path of the system; empty where the BMC has one only
 	Auth     string // "auto", "session" or "basic"; empty means auto: a session where there are some
 	TLS      bmc.TLS
+
+	// Owner bounds the requests, for a BMC that is also spoken to by another
+	// protocol. Nil means one of this package's own.
+	Owner *bmc.Owner
 }
 
 type parameters struct {
@@ -37,7 +41,8 @@ func nodeAccess(op string, t *task.Task) (Access, error) {
 	if err := t.Node.Decode(op, &p); err != nil {
 		return Access{}, err
 	}
-	a := Access{p.Address, p.Username, p.Password, p.SystemID, p.Auth, bmc.TLS{Verify: p.Verify, Fingerprint: p.Fingerprint, Old: p.Old}}
+	a := Access{Address: p.Address, Username: p.Username, Password: p.Password, SystemID: p.SystemID, Auth: p.Auth,
+		TLS: bmc.TLS{Verify: p.Verify, Fingerprint: p.Fingerprint, Old: p.Old}}
 	var errs []error
 	bad := func(field string, err error, remedy string) {
 		errs = append(errs, &task.Error{Op: op, Node: t.Node.String(), Field: "driver_info." + field, Err: err, Remedy: remedy})

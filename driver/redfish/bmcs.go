@@ -91,7 +91,10 @@ func (b *BMCs) Client(a Access) (*Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		c = &conn{bmcs: b, owner: bmc.NewOwner(b.Limits), base: base, http: client, login: make(chan struct{}, 1)}
+		c = &conn{bmcs: b, owner: a.Owner, base: base, http: client, login: make(chan struct{}, 1)}
+		if c.owner == nil {
+			c.owner = bmc.NewOwner(b.Limits)
+		}
 		if b.conns == nil {
 			b.conns = map[connKey]*conn{}
 		}

@@ -59,6 +59,7 @@ func (m *Management) SetBootMode(ctx context.Context, t *task.Task, mode task.Bo
 type secureBoot struct {
 	Enable  bool   `json:"SecureBootEnable"`
 	Current string `json:"SecureBootCurrentBoot"`
+	Gen9    bool   `json:"SecureBootCurrentState"` // what Current is on HPE's Gen9
 }
 
 // SecureBoot reports whether the machine's last boot was a secure one. The error
@@ -70,7 +71,7 @@ func (m *Management) SecureBoot(ctx context.Context, t *task.Task) (bool, error)
 		return false, err
 	}
 	_, state, err := c.secureBoot(ctx)
-	return state.Current == "Enabled", wrap(op, t, err)
+	return state.Current == "Enabled" || state.Gen9, wrap(op, t, err)
 }
 
 // SetSecureBoot switches secure boot from the next boot on. It takes a machine in
@@ -103,11 +104,12 @@ func (c *Client) secureBoot(ctx context.Context) (path string, state secureBoot,
 	if err != nil {
 		return "", state, err
 	}
-	if s.SecureBoot.ID == "" {
+	path = s.secureBoot().ID
+	if path == "" {
 		return "", state, fmt.Errorf("%w: the system has no secure boot", task.ErrUnsupported)
 	}
-	_, err = c.Get(ctx, s.SecureBoot.ID, &state)
-	return s.SecureBoot.ID, state, err
+	_, err = c.Get(ctx, path, &state)
+	return path, state, err
 }
 
 // SendNMI raises a non-maskable interrupt.

@@ -16,6 +16,10 @@ const (
 	NoKeys      KeyReset = "DeleteAllKeys"
 )
 
+// gen9Keys are the properties of HPE's Gen9 that have the keys reset, without an
+// action.
+var gen9Keys = map[KeyReset]string{DefaultKeys: "ResetToDefaultKeys", NoKeys: "ResetAllKeys"}
+
 // ResetKeys resets the keys of secure boot, from the next boot on. The error Is
 // task.ErrUnsupported where the system has no such action.
 func (c *Client) ResetKeys(ctx context.Context, kind KeyReset) error {
@@ -29,9 +33,13 @@ func (c *Client) ResetKeys(ctx context.Context, kind KeyReset) error {
 				Target string `json:"target"`
 			} `json:"#SecureBoot.ResetKeys"`
 		}
+		ResetAllKeys *bool
 	}
-	if err := c.actionsOf(ctx, s.SecureBoot, &resource); err != nil {
+	if err := c.actionsOf(ctx, s.secureBoot(), &resource); err != nil {
 		return err
+	}
+	if resource.ResetAllKeys != nil {
+		return c.Patch(ctx, s.secureBoot().ID, map[string]bool{gen9Keys[kind]: true}, "")
 	}
 	return c.act(ctx, resource.Actions.Reset.Target, map[string]string{"ResetKeysType": string(kind)})
 }

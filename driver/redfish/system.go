@@ -95,6 +95,23 @@ func (c *Client) System(ctx context.Context) (*System, error) {
 	return s, nil
 }
 
+// secureBoot is where the system's secure boot is. HPE's Gen9 has it among what is
+// its own (HPE, "iLO 5 adaptation guide").
+func (s *System) secureBoot() link {
+	if s.SecureBoot.ID != "" {
+		return s.SecureBoot
+	}
+	var hp struct {
+		SecureBoot link
+		Links      struct{ SecureBoot link }
+	}
+	_ = json.Unmarshal(s.Oem["Hp"], &hp) // which others do not have
+	if hp.SecureBoot.ID != "" {
+		return hp.SecureBoot
+	}
+	return hp.Links.SecureBoot
+}
+
 // reset calls the system's reset action with the first of types that it allows.
 func (c *Client) reset(ctx context.Context, s *System, types ...string) error {
 	if s.Actions.Reset.Target == "" {

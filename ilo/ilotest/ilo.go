@@ -33,6 +33,7 @@ const (
 	MisspeltNICs   Quirk = "NIC_INFOMATION"                              // iLO 4 (library, get_essential_properties)
 	LowerCase      Quirk = "attributes in lower case"                    // value=, as in ONE_TIME_BOOT (library, tests/unit/ilo/ribcl_sample_outputs.py)
 	StrayReturns   Quirk = "carriage returns between the documents"      // (library, _parse_output)
+	NoREST         Quirk = "no REST service"                             // iLO 4 before 2.30 (HPE, iLO 4's REST API reference)
 	EchoesPassword Quirk = "messages repeat the log-in"                  // (seen in syntax errors)
 )
 
@@ -53,6 +54,7 @@ type ILO struct {
 	cfg    Config
 	quirks map[Quirk]bool
 	server *httptest.Server
+	rest   *redfishtest.BMC // of iLO 4, beside RIBCL
 
 	mu       sync.Mutex // over what follows
 	requests []string   // the commands
@@ -93,6 +95,9 @@ func Start(c Config) *ILO {
 		i.Redfish = redfishtest.Start(redfishtest.Config{Personality: p, Machine: c.Machine, Quirks: quirks})
 		i.server = i.Redfish.Server
 	} else {
+		if c.Generation == 4 && !i.quirks[NoREST] {
+			i.rest = redfishtest.New(redfishtest.Config{Personality: redfishtest.ILO4, Machine: c.Machine})
+		}
 		i.server = httptest.NewUnstartedServer(i)
 		i.server.Config.ErrorLog = log.New(io.Discard, "", 0)
 		i.server.StartTLS()
@@ -127,22 +132,25 @@ func (i *ILO) Refused() int {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.rest != nil {
+		return i.refused + i.rest.Refused()
+	}
 	return i.refused
 }
 
 // ServeHTTP answers as the iLO.
 func (i *ILO) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if i.rest != nil && strings.HasPrefix(r.URL.Path, "/redfish/") {
+		i.rest.ServeHTTP(w, r)
+		return
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.Machine.CountDown(func(s *bmctest.State) *int { return &s.Down }) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	switch {
-	case r.URL.Path == "/redfish/v1/" && i.cfg.Generation == 4:
-		_, _ = io.WriteString(w, `{"@odata.id":"/redfish/v1/","Oem":{"Hp":{}}}`)
-		return
-	case r.URL.Path != "/ribcl" || r.Method != http.MethodPost:
+	if r.URL.Path != "/ribcl" || r.Method != http.MethodPost {
 		http.NotFound(w, r)
 		return
 	}

@@ -69,6 +69,16 @@ func NewBMC(t testing.TB, c Config) *BMC {
 
 // Start starts one for a program. Close it.
 func Start(c Config) *BMC {
+	b := New(c)
+	b.Server = httptest.NewUnstartedServer(b)
+	b.Server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	b.Server.StartTLS()
+	b.URL = b.Server.URL
+	return b
+}
+
+// New returns one that has no server of its own: it is an http.Handler.
+func New(c Config) *BMC {
 	if c.Personality.Name == "" {
 		c.Personality = Generic
 	}
@@ -82,10 +92,6 @@ func Start(c Config) *BMC {
 	for _, q := range append(slices.Clone(c.Personality.Quirks), c.Quirks...) {
 		b.quirks[q] = true
 	}
-	b.Server = httptest.NewUnstartedServer(b)
-	b.Server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	b.Server.StartTLS()
-	b.URL = b.Server.URL
 	return b
 }
 

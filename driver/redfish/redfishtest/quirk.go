@@ -31,6 +31,7 @@ const (
 	AbsoluteLocation    Quirk = "session location is a whole URL"                // by a name of its own (sushy, connector.py)
 	ShortSessions       Quirk = "sessions end soon"                              // after five requests, 401 (DSP0266, 13.3.4.3)
 	SlowPower           Quirk = "power changes late"                             // PoweringOn first (DSP0268, PowerState)
+	Gen9SecureBoot      Quirk = "secure boot is the vendor's own"                // in Oem.Hp, without actions (HPE, "iLO 5 adaptation guide")
 	EchoesPassword      Quirk = "messages repeat what was sent"                  // passwords too (seen in logs of several BMCs)
 )
 
@@ -46,6 +47,7 @@ type Personality struct {
 // The personalities.
 var (
 	Generic     = Personality{Name: "generic", Manufacturer: "Contoso", Model: "Generic 1"}
+	ILO4        = Personality{"iLO 4", "HP", "ProLiant DL380 Gen9", []Quirk{ManagerMedia, InsertByPatch, Gen9SecureBoot}, "Hp"}
 	ILO5        = Personality{"iLO 5", "HPE", "ProLiant DL380 Gen10", []Quirk{ManagerMedia, InsertByOem, NoopRefused, WantsETag}, "Hpe"}
 	ILO6        = Personality{"iLO 6", "HPE", "ProLiant DL380 Gen11", []Quirk{ManagerMedia, EjectWantsBody, WantsETag}, "Hpe"}
 	IDRAC9      = Personality{"iDRAC 9", "Dell Inc.", "PowerEdge R640", []Quirk{ManagerMedia, EjectRefusesEmpty, InsertLater, AbsoluteLocation}, "Dell"}
@@ -56,5 +58,5 @@ var (
 
 // Personalities returns all of them.
 func Personalities() []Personality {
-	return []Personality{Generic, ILO5, ILO6, IDRAC9, SupermicroX, LenovoXCC, AMI}
+	return []Personality{Generic, ILO4, ILO5, ILO6, IDRAC9, SupermicroX, LenovoXCC, AMI}
 }

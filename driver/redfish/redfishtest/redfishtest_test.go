@@ -15,11 +15,11 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func Example() {
-	for _, p := range redfishtest.Personalities()[:2] {
+	for _, p := range redfishtest.Personalities()[1:3] {
 		fmt.Printf("%s %s: %d quirks\n", p.Manufacturer, p.Model, len(p.Quirks))
 	}
 	// Output:
-	// Contoso Generic 1: 0 quirks
+	// HP ProLiant DL380 Gen9: 3 quirks
 	// HPE ProLiant DL380 Gen10: 4 quirks
 }
 

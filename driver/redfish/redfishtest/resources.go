@@ -75,6 +75,10 @@ func (b *BMC) get(path string) (any, *problem) {
 		if b.Machine.State().SecureBoot {
 			current = "Enabled"
 		}
+		if b.has(Gen9SecureBoot) {
+			return object{"@odata.id": path, "SecureBootEnable": b.Machine.State().SecureBoot, "SecureBootCurrentState": b.Machine.State().SecureBoot,
+				"ResetAllKeys": false, "ResetToDefaultKeys": false}, nil
+		}
 		return object{"@odata.id": path, "SecureBootEnable": b.Machine.State().SecureBoot, "SecureBootCurrentBoot": current,
 			"Actions": object{"#SecureBoot.ResetKeys": object{"target": path + "/Actions/SecureBoot.ResetKeys"}}}, nil
 	case systemPath + "/Bios":
@@ -150,6 +154,11 @@ func (b *BMC) system() object {
 	}
 	if p.vendor != "" {
 		v["Oem"] = object{p.vendor: object{"PostState": "FinishedPost"}}
+	}
+	if b.has(Gen9SecureBoot) {
+		v["Oem"] = object{p.vendor: object{"SecureBoot": v["SecureBoot"], "BIOS": v["Bios"]}}
+		delete(v, "SecureBoot")
+		delete(v, "Bios")
 	}
 	return v
 }
@@ -327,8 +336,10 @@ func (b *BMC) patch(path string, body []byte, match string) *problem {
 		Boot             map[string]string
 		SecureBootEnable *bool
 		Password         *string
-		Image            *string
-		Inserted         *bool
+
+		ResetAllKeys, ResetToDefaultKeys bool
+		Image                            *string
+		Inserted                         *bool
 	}
 	if json.Unmarshal(body, &in) != nil {
 		return fail(http.StatusBadRequest, "Base.1.8.MalformedJSON", "The body is no JSON of this resource.")
@@ -352,6 +363,11 @@ func (b *BMC) patch(path string, body []byte, match string) *problem {
 		return nil
 	case path == systemPath+"/SecureBoot" && in.SecureBootEnable != nil:
 		b.Machine.Change(func(s *bmctest.State) { s.SecureBoot = *in.SecureBootEnable })
+		return nil
+	case path == systemPath+"/SecureBoot" && b.has(Gen9SecureBoot) && (in.ResetAllKeys || in.ResetToDefaultKeys):
+		b.Machine.Change(func(s *bmctest.State) {
+			s.Keys = map[bool]string{true: "DeleteAllKeys", false: "ResetAllKeysToDefault"}[in.ResetAllKeys]
+		})
 		return nil
 	}
 	for number, name := range map[string]string{"/1": "floppy", "/2": "cd"} {
