@@ -81,16 +81,22 @@ func (c *conn) makeSession(ctx context.Context, a Access) (string, error) {
 	var root struct {
 		Links struct{ Sessions link }
 	}
-	if r, err := c.send(ctx, a, request{method: http.MethodGet, path: rootPath}); err == nil && decode(r, &root) == nil && root.Links.Sessions.ID != "" {
-		if path, err = localPath(root.Links.Sessions.ID); err != nil {
-			return "", err
+	if r, err := c.send(ctx, a, request{method: http.MethodGet, path: rootPath}); err == nil && decode(r, &root) == nil {
+		switch {
+		case root.Links.Sessions.ID == "" && a.Auth != "session":
+			// A service that has none may answer 401 to who asks for one, as it does
+			// to everybody without a password: sushy-tools' emulator.
+			c.setBasic()
+			return "", nil
+		case root.Links.Sessions.ID != "":
+			if path, err = localPath(root.Links.Sessions.ID); err != nil {
+				return "", err
+			}
 		}
 	}
 	r, err := c.send(ctx, a, request{method: http.MethodPost, path: path, body: map[string]string{"UserName": a.Username, "Password": string(a.Password)}})
 	if bmc.ClassOf(err) == bmc.Unsupported && a.Auth != "session" {
-		c.mu.Lock()
-		c.basic = true
-		c.mu.Unlock()
+		c.setBasic()
 		return "", nil
 	}
 	if err != nil {
@@ -106,6 +112,13 @@ func (c *conn) makeSession(ctx context.Context, a Access) (string, error) {
 	}
 	c.setSession(s)
 	return s.token, nil
+}
+
+// setBasic keeps in mind that the BMC has no sessions.
+func (c *conn) setBasic() {
+	c.mu.Lock()
+	c.basic = true
+	c.mu.Unlock()
 }
 
 func localPathOrEmpty(path string) string {

@@ -145,7 +145,10 @@ func (p *problem) Error() string { return p.message }
 
 func fail(status int, id, message string) *problem { return &problem{status, id, message} }
 
-var errNotFound = fail(http.StatusNotFound, "Base.1.8.ResourceMissingAtURI", "The resource is missing.")
+var (
+	errNotFound  = fail(http.StatusNotFound, "Base.1.8.ResourceMissingAtURI", "The resource is missing.")
+	errNoSession = fail(http.StatusUnauthorized, "Base.1.8.NoValidSession", "There is no valid session.")
+)
 
 // ServeHTTP answers as the BMC.
 func (b *BMC) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -170,7 +173,7 @@ func (b *BMC) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !b.authorised(r) {
-		b.answer(w, fail(http.StatusUnauthorized, "Base.1.8.NoValidSession", "There is no valid session."), body)
+		b.answer(w, errNoSession, body)
 		return
 	}
 	if id, ok := strings.CutPrefix(path, sessionsPath+"/"); ok && r.Method == http.MethodDelete {
@@ -216,7 +219,7 @@ const sessionsPath = "/redfish/v1/SessionService/Sessions"
 
 func (b *BMC) logIn(w http.ResponseWriter, body []byte) *problem {
 	if b.has(NoSessions) {
-		return errNotFound
+		return errNoSession
 	}
 	var in struct{ UserName, Password string }
 	_ = json.Unmarshal(body, &in)

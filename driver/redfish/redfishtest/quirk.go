@@ -27,7 +27,7 @@ const (
 	SettingsResource    Quirk = "boot changes go to a settings resource"         // (DSP0266, 9.9; HPE Gen9)
 	WantsETag           Quirk = "wants If-Match"                                 // 428 without, 412 with another (DSP0266, 6.5)
 	WeakETag            Quirk = "gives a weak ETag and wants the strong one"     // (sushy, connector.py and utils.py; RFC 9110, 13.1.1)
-	NoSessions          Quirk = "no session service"                             // user name and password in each request (DSP0266, 13.3.3)
+	NoSessions          Quirk = "no session service"                             // user name and password in each request (DSP0266, 13.3.3), 401 to who asks for a session (sushy_tools/emulator/auth_basic.py)
 	AbsoluteLocation    Quirk = "session location is a whole URL"                // by a name of its own (sushy, connector.py)
 	ShortSessions       Quirk = "sessions end soon"                              // after five requests, 401 (DSP0266, 13.3.4.3)
 	SlowPower           Quirk = "power changes late"                             // PoweringOn first (DSP0268, PowerState)
