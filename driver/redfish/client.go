@@ -116,8 +116,46 @@ func (c *Client) once(ctx context.Context, r request) (*response, error) {
 	return c.conn.send(ctx, c.access, r)
 }
 
-// send makes one HTTP request.
+// send makes one HTTP request, and another one where the BMC says that the resource
+// has another path: an iLO 5 before 1.40 wants a slash at its end, sushy-tools'
+// emulator a UUID for the name of a system.
 func (c *conn) send(ctx context.Context, a Access, r request) (*response, error) {
+	answer, err := c.sendTo(ctx, a, r)
+	moved, ok := errors.AsType[*movedError](err)
+	if !ok {
+		return answer, err
+	}
+	r.path = moved.path
+	answer, err = c.sendTo(ctx, a, r)
+	if moved, ok := errors.AsType[*movedError](err); ok {
+		err = &bmc.Error{Class: bmc.Protocol, Op: r.op(), Status: moved.status, Text: "it is at yet another path"}
+	}
+	return answer, err
+}
+
+// A movedError says that a resource has another path on the same BMC.
+type movedError struct {
+	status int
+	path   string
+}
+
+func (e *movedError) Error() string { return "moved to " + e.path }
+
+// moved returns the error for an answer that gives another path, nil for what is
+// none. The host that it names is not looked at: it may be the BMC by another name,
+// and nothing is sent to any other than the BMC.
+func moved(r request, res *http.Response) error {
+	switch res.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		if path := localPathOrEmpty(res.Header.Get("Location")); path != "" && path != r.path {
+			return &movedError{res.StatusCode, path}
+		}
+	}
+	return nil
+}
+
+// sendTo makes one HTTP request.
+func (c *conn) sendTo(ctx context.Context, a Access, r request) (*response, error) {
 	var body io.Reader
 	if r.body != nil {
 		data, err := json.Marshal(r.body)
@@ -147,7 +185,7 @@ func (c *conn) send(ctx context.Context, a Access, r request) (*response, error)
 	case r.token != "":
 		req.Header.Set("X-Auth-Token", r.token)
 		credentials = r.token // a session that ended is not a wrong password
-	case r.path == rootPath, r.method == http.MethodPost && r.body != nil && strings.HasSuffix(r.path, "/Sessions"):
+	case r.path == rootPath, r.method == http.MethodPost && r.body != nil && strings.HasSuffix(strings.TrimSuffix(r.path, "/"), "/Sessions"):
 	case a.Username != "":
 		req.SetBasicAuth(a.Username, string(a.Password))
 	}
@@ -171,6 +209,8 @@ func (c *conn) roundTrip(req *http.Request, a Access, r request) (*response, err
 		return nil, unreachable(req.Context(), r, err)
 	case len(data) > maxBody:
 		return nil, &bmc.Error{Class: bmc.Protocol, Op: r.op(), Status: res.StatusCode, Text: "an answer of more than 4 MiB"}
+	case moved(r, res) != nil:
+		return nil, moved(r, res)
 	case res.StatusCode >= 300:
 		return nil, refusal(r, res.StatusCode, data, string(a.Password), r.token, r.secret)
 	}

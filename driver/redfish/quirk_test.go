@@ -271,6 +271,15 @@ func TestQuirks(t *testing.T) {
 				open, _ := o.b.Sessions()
 				return open == 0
 			}},
+		{redfishtest.WantsSlash,
+			func(p plain) bool {
+				p.b.Server.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+				return once(p)
+			},
+			func(o ours) bool {
+				o.power(driver.PowerOn)
+				return ourOnce(o) && o.insert()
+			}},
 	} {
 		t.Run(string(c.quirk), func(t *testing.T) {
 			newBMC := func() *redfishtest.BMC {

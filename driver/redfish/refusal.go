@@ -28,16 +28,17 @@ func refusal(r request, status int, body []byte, secrets ...string) error {
 	ids, texts := []string{b.Error.Code}, []string{}
 	for _, m := range append(b.Error.Extended, b.Messages...) {
 		ids = append(ids, m.ID)
-		text := m.Message
-		if text == "" {
-			text = m.ID
+		if m.Message != "" {
+			texts = append(texts, m.Message)
 		}
-		texts = append(texts, text)
 	}
-	if len(texts) == 0 {
+	if len(texts) == 0 && b.Error.Message != "" {
 		texts = append(texts, b.Error.Message)
 	}
-	text := strings.Join(texts, "; ")
+	if len(texts) == 0 {
+		texts = ids
+	}
+	text := strings.Trim(strings.Join(texts, "; "), "; ")
 	e := &bmc.Error{Op: r.op(), Status: status, Text: bmc.Clean(text, secrets...)}
 	e.Class = classify(status, strings.ToLower(strings.Join(ids, " ")), strings.ToLower(text))
 	e.Final = e.Class == bmc.Conflict // the same again would meet the same conflict

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -182,4 +185,27 @@ func TestPasswordsAppearNowhere(t *testing.T) {
 	require.Error(t, err)
 	dump := fmt.Sprintf("%v %+v %#v %s %+v %+v", err, err, err, &log, tk.Node.DriverInternalInfo, redfish.Access{Password: bmctest.Password})
 	require.NotContains(t, dump, bmctest.Password)
+}
+
+// What a BMC says is in one of several places.
+func TestTextOfARefusal(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"error":{"code":"Base.1.0.GeneralError","message":"no CD","@Message.ExtendedInfo":[{"MessageId":"Base.1.0.GeneralError"}]}}`: "no CD", // sushy-tools
+		`{"error":{"code":"x","message":"see below","@Message.ExtendedInfo":[{"MessageId":"a","Message":"one"},{"Message":"two"}]}}`:   "one; two",
+		`{"error":{"code":"Base.1.0.GeneralError","@Message.ExtendedInfo":[{"MessageId":"iLO.2.8.Unable"}]}}`:                          "Base.1.0.GeneralError; iLO.2.8.Unable",
+		`{"Messages":[{"MessageID":"Base.0.10.Short"}]}`:                                                                               "Base.0.10.Short", // iLO 4
+		`{"error":{"message":"plainly"}}`: "plainly",
+		`no JSON`:                         "status 400",
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, body)
+		}))
+		c, err := newBMCs(t).Client(redfish.Access{Address: server.URL})
+		require.NoError(t, err)
+		_, err = c.System(t.Context())
+		require.Equal(t, bmc.Refused, bmc.ClassOf(err))
+		require.True(t, strings.HasSuffix(err.Error(), want), "%v", err)
+		server.Close()
+	}
 }

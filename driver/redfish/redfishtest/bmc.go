@@ -161,6 +161,10 @@ func (b *BMC) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.answer(w, fail(http.StatusServiceUnavailable, "Base.1.8.ServiceTemporarilyUnavailable", "The service is starting."), body)
 		return
 	}
+	if b.has(WantsSlash) && !strings.HasSuffix(r.URL.Path, "/") {
+		http.Redirect(w, r, r.URL.Path+"/", http.StatusPermanentRedirect)
+		return
+	}
 	path := strings.TrimSuffix(r.URL.Path, "/")
 	if path == "/redfish/v1" {
 		b.write(w, http.StatusOK, b.root())

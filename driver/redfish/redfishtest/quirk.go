@@ -30,6 +30,7 @@ const (
 	NoSessions          Quirk = "no session service"                             // user name and password in each request (DSP0266, 13.3.3), 401 to who asks for a session (sushy_tools/emulator/auth_basic.py)
 	AbsoluteLocation    Quirk = "session location is a whole URL"                // by a name of its own (sushy, connector.py)
 	ShortSessions       Quirk = "sessions end soon"                              // after five requests, 401 (DSP0266, 13.3.4.3)
+	WantsSlash          Quirk = "redirects to the path with a slash at its end"  // 308 (HPE, "iLO 5 adaptation guide": before 1.40)
 	SlowPower           Quirk = "power changes late"                             // PoweringOn first (DSP0268, PowerState)
 	Gen9SecureBoot      Quirk = "secure boot is the vendor's own"                // in Oem.Hp, without actions (HPE, "iLO 5 adaptation guide")
 	EchoesPassword      Quirk = "messages repeat what was sent"                  // passwords too (seen in logs of several BMCs)
