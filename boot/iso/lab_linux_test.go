@@ -49,7 +49,7 @@ var strange = boot.KernelArgs{
 	{Key: "lab.b", Value: ";reboot|poweroff&halt"},
 	{Key: "lab.c", Value: "$root$${x"},
 	{Key: "lab.d", Value: "two words, # and;more"},
-	{Key: "lab.e", Value: "--initrd=x"},
+	{Key: "lab.e", Value: "--initrd"},
 }
 
 // TestBoots has real firmware start an ISO where FERRULE_LAB is 1. It reads it over HTTP in ranges, as

@@ -39,7 +39,7 @@ func strange(b boot.BootInterface) boot.Params {
 // refused are such as the chain's loaders, or any, would misread.
 func refused(b boot.BootInterface) []string {
 	if _, ok := b.(*pxe.Boot); ok {
-		return []string{"x\nreboot", "it's", `a\b`, "x --- y", "--initrd=x"}
+		return []string{"x\nreboot", "it's", `a\b`, "x --- y", "--initrd=x", "voil\u00e0"}
 	}
 	return []string{"x\nreboot", "${x", "x || reboot", "x #y", "--initrd=x"}
 }
