@@ -155,7 +155,7 @@ func freePort() (port int, err error) {
 func (s *site) enrol(ctx context.Context, generation int, o options) (string, error) {
 	name := fmt.Sprintf("ilo-%d", generation)
 	mac := fmt.Sprintf("52:54:00:00:00:0%d", generation)
-	m, err := s.fleet.Add(sim.MachineConfig{Name: name, MACs: []string{mac}, BootFile: s.server.URL + "/nothing", Dir: s.dir, HTTP: s.client, HeartbeatGap: 250 * time.Millisecond})
+	m, err := s.fleet.Add(sim.MachineConfig{Name: name, MACs: []string{mac}, BootFile: s.server.URL + "/nothing", Dir: s.dir, HTTP: s.client, HeartbeatGap: 100 * time.Millisecond})
 	if err != nil {
 		return "", err
 	}
