@@ -23,7 +23,8 @@ type options struct {
 	fault  string // one of faults, or "" for none
 	dir    string // where temporary files go; "" means the system's folder
 
-	observe func(*site, conductor.Event) // sees every event; nil for nobody
+	observe func(*site, conductor.Event)       // sees every event; nil for nobody
+	enrol   func(i *ilotest.ILO, n *task.Node) // changes a machine before it is enrolled; nil for none
 }
 
 // callTime is how long a machine may take to call, and its ramdisk for a step.

@@ -13,6 +13,8 @@ import (
 
 	"github.com/ferrule/ferrule/driver/bmc/bmctest"
 	"github.com/ferrule/ferrule/driver/conductor"
+	"github.com/ferrule/ferrule/ilo/ilotest"
+	"github.com/ferrule/ferrule/task"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -78,6 +80,22 @@ func TestBreak(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A new password is given while cleaning goes on, and everything after that uses it.
+func TestNewPassword(t *testing.T) {
+	t.Parallel()
+	const password = "another-canary"
+	var ilos []*ilotest.ILO
+	out := provisioned(t, options{driver: "agent_ilo", enrol: func(i *ilotest.ILO, n *task.Node) {
+		n.DriverInfo["ilo_change_password"] = password
+		ilos = append(ilos, i)
+	}})
+	require.Contains(t, out, "3 nodes went from enroll to active")
+	for _, i := range ilos {
+		require.True(t, i.Machine.Knows(bmctest.User, password))
+		require.Zero(t, i.Refused())
 	}
 }
 

@@ -173,6 +173,9 @@ func (s *site) enrol(ctx context.Context, generation int, o options) (string, er
 	if o.fault != "" {
 		faults[o.fault].apply(i, node)
 	}
+	if o.enrol != nil {
+		o.enrol(i, node)
+	}
 	return name, s.conductor.Enroll(ctx, node, &task.Port{Address: mac})
 }
 
