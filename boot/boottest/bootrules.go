@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 
 	"github.com/ferrule/ferrule/internal/roletest"
 	"github.com/ferrule/ferrule/task"
@@ -80,6 +81,18 @@ func ramdiskBoots(ctx context.Context, s *subject) error {
 		return err
 	}
 	return s.booted(tk, Ramdisk, s.params)
+}
+
+func ramdiskOnce(ctx context.Context, s *subject) error {
+	tk := roletest.With(s.Task("n1"), "driver_info.force_persistent_boot_device", nil)
+	if s.ramdisk(ctx, tk) != nil {
+		return roletest.Skip("PrepareRamdisk does not work")
+	}
+	told := s.calls.Of("management.SetBootDevice")
+	if len(told) > 0 && strings.HasSuffix(told[len(told)-1], " persistent") {
+		return fmt.Errorf("the BMC is told to boot it every time: %q", told)
+	}
+	return nil
 }
 
 func ramdiskRepeatable(ctx context.Context, s *subject) error {

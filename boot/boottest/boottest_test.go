@@ -86,6 +86,11 @@ func brokenUpgrade(change func(u *upgrade)) boottest.Harness {
 	})
 }
 
+// An outdated boot interface lists its capabilities as they were once.
+type outdated struct{ *drivertest.Boot }
+
+func (outdated) Capabilities() []string { return []string{"ramdisk_boot"} }
+
 func TestFaults(t *testing.T) {
 	type params = boot.Params
 	boottest.Caught(t, []roletest.Fault[boottest.Harness]{
@@ -131,6 +136,9 @@ func TestFaults(t *testing.T) {
 				return nil
 			}
 		})),
+		roletest.Broken("an upgrade with the signature of another day", "upgrades-found", harness(func(_ *testing.T, s *site) boot.BootInterface {
+			return outdated{&s.boot}
+		})),
 		roletest.Broken("a goroutine left", "no-goroutines-left", harness(func(t *testing.T, s *site) boot.BootInterface {
 			end := make(chan struct{})
 			t.Cleanup(func() { close(end) })
@@ -145,6 +153,14 @@ func TestFaults(t *testing.T) {
 			s.boot.PrepareRamdiskFunc = func(ctx context.Context, t *task.Task, p params) error {
 				_, err := p.Args()
 				return task.Join(err, s.prepareRamdisk(ctx, t, params{}))
+			}
+		})),
+		roletest.Broken("the ramdisk boots every time", "ramdisk-once", broken(func(s *site) {
+			s.boot.PrepareRamdiskFunc = func(ctx context.Context, t *task.Task, p params) error {
+				if err := s.publish(ctx, t, p); err != nil {
+					return err
+				}
+				return driver.SetBootDevice(ctx, t, true, boot.PXE)
 			}
 		})),
 		roletest.Broken("Prepare is not idempotent", "ramdisk-repeatable", broken(func(s *site) {
@@ -219,6 +235,17 @@ func TestFaults(t *testing.T) {
 					return task.Join(ctx.Err(), t.RequireExclusive("boot.PrepareInstance"))
 				}
 				return s.prepareInstance(ctx, t)
+			}
+		})),
+		roletest.Broken("the boot override stays on the BMC", "instance-after-ramdisk", broken(func(s *site) {
+			s.boot.PrepareInstanceFunc = func(ctx context.Context, t *task.Task) error {
+				if s.bmcs.Setting(t.Node.UUID).Device != boot.PXE || t.Node.ProvisionState.HasInstance() {
+					return s.prepareInstance(ctx, t)
+				}
+				if err := task.Join(ctx.Err(), t.RequireExclusive("boot.PrepareInstance")); err != nil {
+					return err
+				}
+				return s.cleanUpRamdisk(ctx, t)
 			}
 		})),
 		roletest.Broken("an instance once only", "instance-repeatable", broken(func(s *site) {

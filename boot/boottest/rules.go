@@ -14,6 +14,7 @@ var rules = []roletest.Rule[*subject]{
 	{Name: "validate-leaves-machine", Text: "Validate talks neither to the node nor to its BMC", Check: validateLeavesMachine},
 
 	{Name: "ramdisk-boots", Text: "PrepareRamdisk makes the node boot the deploy ramdisk with params", Check: ramdiskBoots},
+	{Name: "ramdisk-once", Text: "PrepareRamdisk makes the node boot the deploy ramdisk at its next power on, once", Check: ramdiskOnce},
 	{Name: "ramdisk-repeatable", Text: "PrepareRamdisk may be called again", Check: ramdiskRepeatable},
 	{Name: "ramdisk-last-params", Text: "PrepareRamdisk may be called again with other params: the last call counts", Check: ramdiskLastParams},
 	{Name: "ramdisk-bad-params", Text: "a value that would end the ramdisk's command line is refused as task.ErrInvalidParameter, or handed over as it is", Check: ramdiskBadParams},

@@ -424,6 +424,9 @@ func hostFaults() faults {
 				return state, nil
 			}
 		}),
+		roletest.Broken("an upgrade with the signature of another day", "upgrades-found", directHarness(func(_ *testing.T, _ *site, d *fake) deploy.DeployInterface {
+			return outdated{d}
+		})),
 		roletest.Broken("a goroutine left", "no-goroutines-left", directHarness(func(t *testing.T, s *site, d *fake) deploy.DeployInterface {
 			end := make(chan struct{})
 			t.Cleanup(func() { close(end) })
@@ -435,6 +438,11 @@ func hostFaults() faults {
 		})),
 	}
 }
+
+// An outdated deploy interface hears heartbeats as they were once.
+type outdated struct{ *fake }
+
+func (outdated) Heartbeat(context.Context, *task.Task) error { return nil }
 
 func upgradeFaults() faults {
 	return faults{
