@@ -28,7 +28,26 @@ func ramdisk(name, rules string, change func(s *site, a *agent)) roletest.Fault[
 }
 
 func TestFaults(t *testing.T) {
-	none := faults{direct("none", "", func(*site, *fake) {}), ramdisk("none, with a ramdisk", "", func(*site, *agent) {})}
+	none := faults{
+		direct("none", "", func(*site, *fake) {}),
+		ramdisk("none, with a ramdisk", "", func(*site, *agent) {}),
+		direct("none, with a file that lives as long as the instance", "", func(s *site, d *fake) {
+			d.DeployFunc = func(ctx context.Context, t *task.Task) (task.State, error) {
+				state, err := s.deploy(ctx, t)
+				if err == nil && !slices.Contains(s.leftovers(), t.Node.UUID+"/root") {
+					s.drop(t.Node.UUID + "/root")
+				}
+				return state, err
+			}
+			d.TearDownFunc = func(ctx context.Context, t *task.Task) (task.State, error) {
+				state, err := s.tearDown(ctx, t)
+				if err == nil {
+					s.pick(t.Node.UUID + "/root")
+				}
+				return state, err
+			}
+		}),
+	}
 	deploytest.Caught(t, slices.Concat(none, validateFaults(), prepareFaults(), deployFaults(), cleanUpFaults(), hostFaults(), upgradeFaults()))
 }
 
