@@ -135,7 +135,8 @@ func concurrentNodes(ctx context.Context, s *subject) error {
 	}{
 		{"PrepareRamdisk",
 			func(i int, tk *task.Task) error {
-				return errors.Join(s.boot.Validate(ctx, tk), s.boot.PrepareRamdisk(ctx, tk, params[i]))
+				// Validate comes last: what it waits for would hide a race of the other.
+				return errors.Join(s.boot.PrepareRamdisk(ctx, tk, params[i]), s.boot.Validate(ctx, tk))
 			},
 			func(i int, tk *task.Task) error { return s.booted(tk, Ramdisk, params[i]) }},
 		{"PrepareInstance",

@@ -10,7 +10,8 @@ import (
 	"github.com/ferrule/ferrule/task"
 )
 
-// Each suite is given an implementation that counts its calls without a lock.
+// Each suite is given an implementation that counts its calls without a lock,
+// before anything that could put them in order by accident.
 
 func TestPowerDataRace(t *testing.T) {
 	h := setting(func(_ *drivertest.Power, next setPower) setPower {
@@ -21,10 +22,16 @@ func TestPowerDataRace(t *testing.T) {
 }
 
 func TestManagementDataRace(t *testing.T) {
-	calls := 0
-	h := devices(func(context.Context, *drivertest.Management, *task.Task, *driver.BootSetting) bool {
-		calls++
-		return false
+	h := managementHarness(func(m *drivertest.Management) {
+		calls := 0
+		m.SetBootDeviceFunc = func(ctx context.Context, t *task.Task, s driver.BootSetting) error {
+			calls++
+			err := new(drivertest.Management).SetBootDevice(ctx, t, s)
+			if err == nil {
+				m.Put(t.Node.UUID, s)
+			}
+			return err
+		}
 	})
 	roletest.Raced(t, func(t *testing.T) { drivertest.RunManagement(t, h) }, "concurrent-nodes")
 }
@@ -69,13 +76,9 @@ func TestRescueDataRace(t *testing.T) {
 }
 
 func TestVendorDataRace(t *testing.T) {
-	calls := 0
-	h := method("blink", func(m *driver.VendorMethod) {
-		next := m.Call
-		m.Call = func(ctx context.Context, t *task.Task, c driver.VendorCall) (any, error) {
-			calls++
-			return next(ctx, t, c)
-		}
+	h := vendorHarness(func(v *drivertest.Vendor) {
+		calls := 0
+		v.ValidateFunc = func(ctx context.Context, t *task.Task) error { calls++; return validate(ctx, t) }
 	})
 	roletest.Raced(t, func(t *testing.T) { drivertest.RunVendor(t, h) }, "concurrent-nodes")
 }
