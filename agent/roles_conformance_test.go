@@ -1,7 +1,6 @@
 package agent_test
 
 import (
-	"context"
 	"net/http"
 	"testing"
 
@@ -43,14 +42,9 @@ func newBay(t *testing.T) *bay {
 
 func (b *bay) task(t *testing.T, name string) *task.Task {
 	tk := tasktest.Task(t, tasktest.Node(name))
-	tk.Driver = &driver.Driver{Title: "fake", Power: &b.power, Boot: inspectableBoot{&b.boot}}
+	tk.Driver = &driver.Driver{Title: "fake", Power: &b.power, Boot: inspectable{&b.boot}}
 	return tk
 }
-
-// An inspectableBoot boots ramdisks for inspection too.
-type inspectableBoot struct{ *drivertest.Boot }
-
-func (inspectableBoot) ValidateInspection(context.Context, *task.Task) error { return nil }
 
 // inRamdisk says whether the machine runs a ramdisk.
 func (b *bay) inRamdisk(_ *testing.T, tk *task.Task) bool {

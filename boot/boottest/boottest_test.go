@@ -86,6 +86,19 @@ func brokenUpgrade(change func(u *upgrade)) boottest.Harness {
 	})
 }
 
+// oneAtATime does what takes a while, and refuses a second one for the same node.
+func oneAtATime() func(t *task.Task, do func() error) error {
+	var busy sync.Map
+	return func(t *task.Task, do func() error) error {
+		if _, taken := busy.LoadOrStore(t.Node.UUID, true); taken {
+			return errors.New("another one is at it")
+		}
+		defer busy.Delete(t.Node.UUID)
+		time.Sleep(time.Millisecond) // of the bubble that faults are tested in
+		return do()
+	}
+}
+
 // An outdated boot interface lists its capabilities as they were once.
 type outdated struct{ *drivertest.Boot }
 
@@ -257,7 +270,7 @@ func TestFaults(t *testing.T) {
 			}
 		})),
 
-		roletest.Broken("nothing to clean up is an error", "cleanup-unprepared cleanup-twice canceled-midway", broken(func(s *site) {
+		roletest.Broken("nothing to clean up is an error", "cleanup-unprepared cleanup-twice shared-at-once canceled-midway", broken(func(s *site) {
 			s.boot.CleanUpRamdiskFunc = func(ctx context.Context, t *task.Task) error {
 				if s.files(t) == nil && !s.hasLocal(t) {
 					return errors.New("no such file")
@@ -339,6 +352,18 @@ func TestFaults(t *testing.T) {
 		roletest.Broken("clean up wants the exclusive lock", "shared-lock", broken(func(s *site) {
 			s.boot.CleanUpInstanceFunc = func(ctx context.Context, t *task.Task) error {
 				return task.Join(t.RequireExclusive("boot.CleanUpInstance"), s.cleanUpInstance(ctx, t))
+			}
+		})),
+		roletest.Broken("one clean up of a node hinders another", "shared-at-once", broken(func(s *site) {
+			alone := oneAtATime()
+			s.boot.CleanUpRamdiskFunc = func(ctx context.Context, t *task.Task) error {
+				return alone(t, func() error { return s.cleanUpRamdisk(ctx, t) })
+			}
+		})),
+		roletest.Broken("a take-over for one host alone", "shared-at-once", broken(func(s *site) {
+			alone := oneAtATime()
+			s.boot.PrepareInstanceFunc = func(ctx context.Context, t *task.Task) error {
+				return alone(t, func() error { return s.prepareInstance(ctx, t) })
 			}
 		})),
 		roletest.Broken("the lock is taken for granted", "exclusive-lock", broken(func(s *site) {

@@ -33,6 +33,7 @@ var rules = []roletest.Rule[*subject]{
 	{Name: "cleanup-leaves-others", Text: "CleanUpRamdisk removes what was put in place for its own node", Check: cleanUpLeavesOthers},
 
 	{Name: "shared-lock", Text: "Validate and the CleanUp methods work under a shared lock", Check: sharedLock},
+	{Name: "shared-at-once", Text: "methods that say shared may be called twice at once for the same node; a take-over works on several hosts at once", Check: sharedAtOnce},
 	{Name: "exclusive-lock", Text: "PrepareRamdisk and PrepareInstance are under the exclusive lock: they refuse a shared one", Check: exclusiveLock},
 	{Name: "take-over", Text: "on a node whose state HasInstance PrepareInstance leaves the BMC alone, and works under a shared lock", Check: takeOver},
 	{Name: "power-untouched", Text: "no method changes the node's power", Check: powerUntouched},

@@ -322,8 +322,33 @@ func cleanUpFaults() faults {
 	}
 }
 
+// oneAtATime does what takes a while, and refuses a second one for the same node.
+func oneAtATime() func(t *task.Task, do func() error) error {
+	var busy sync.Map
+	return func(t *task.Task, do func() error) error {
+		if _, taken := busy.LoadOrStore(t.Node.UUID, true); taken {
+			return errNo
+		}
+		defer busy.Delete(t.Node.UUID)
+		time.Sleep(time.Millisecond) // of the bubble that faults are tested in
+		return do()
+	}
+}
+
 func hostFaults() faults {
 	return faults{
+		direct("one clean up of a node hinders another", "shared-at-once", func(s *site, d *fake) {
+			alone := oneAtATime()
+			d.CleanUpFunc = func(ctx context.Context, t *task.Task) error {
+				return alone(t, func() error { return s.cleanUp(ctx, t) })
+			}
+		}),
+		ramdisk("a take-over for one host alone", "shared-at-once", func(_ *site, a *agent) {
+			alone, prepare := oneAtATime(), a.PrepareFunc
+			a.PrepareFunc = func(ctx context.Context, t *task.Task) error {
+				return alone(t, func() error { return prepare(ctx, t) })
+			}
+		}),
 		direct("the lock is taken for granted", "exclusive-lock", func(s *site, d *fake) {
 			d.DeployFunc = func(ctx context.Context, t *task.Task) (task.State, error) {
 				if err := ctx.Err(); err != nil {

@@ -27,6 +27,7 @@ var rules = []roletest.Rule[*subject]{
 
 	{Name: "take-over", Text: "TakeOver makes this host responsible for a node in state Active; the instance goes on running", Check: takeOver},
 
+	{Name: "shared-at-once", Text: "methods under a shared lock may be called twice at once for the same node; Prepare of a running instance works on several hosts at once", Check: sharedAtOnce},
 	{Name: "exclusive-lock", Text: "a method under the exclusive lock refuses a shared one, and does nothing to the machine", Check: exclusiveLock},
 	{Name: "canceled", Text: "a canceled context ends every method soon with its error", Check: canceled},
 	{Name: "canceled-midway", Text: "what was done when the context was canceled stays such that CleanUp, or the same call again, can be made next", Check: canceledMidway},
