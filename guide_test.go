@@ -63,6 +63,18 @@ func TestGuide(t *testing.T) {
 	}
 }
 
+// TestCustomDriversAreShort holds the promise that a driver's test is 30 lines or less.
+func TestCustomDriversAreShort(t *testing.T) {
+	tests, err := filepath.Glob(filepath.Join(filepath.Dir(guide), "*", "*_test.go"))
+	require.NoError(t, err)
+	require.NotEmpty(t, tests)
+	for _, name := range tests {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		require.LessOrEqual(t, bytes.Count(text, []byte("\n")), 30, name)
+	}
+}
+
 // published is the environment of a newcomer for whom this checkout is the
 // newest version of the module. Nothing is fetched but that.
 func published(t *testing.T) []string {

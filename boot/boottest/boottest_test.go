@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/boot/boottest"
 	"github.com/ferrule/ferrule/driver"
@@ -25,6 +27,23 @@ func TestUnobservedBoot(t *testing.T) {
 	h := broken(func(*site) {})
 	h.Booted, h.Leftovers, h.Params = nil, nil, boot.Params{"ipa-debug": "1"}
 	boottest.Run(t, h)
+}
+
+// What go test prints of a broken implementation names the rule and its sentence.
+func TestBrokenBoot(t *testing.T) {
+	output := roletest.Failing(t, func(t *testing.T) {
+		boottest.Run(t, broken(func(s *site) {
+			s.boot.PrepareInstanceFunc = func(ctx context.Context, t *task.Task) error {
+				err := s.prepareInstance(ctx, t)
+				if err == nil {
+					s.drop(t.Node.UUID + "/log")
+				}
+				return err
+			}
+		}))
+	})
+	require.Equal(t, []string{"cleanup-leaves-nothing"}, roletest.FailedRules(output))
+	require.Contains(t, output, "rule: the CleanUp methods remove what the Prepare methods put in place\n")
 }
 
 // The fake is an implementation too, one that uses no sibling.
