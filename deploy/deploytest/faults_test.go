@@ -103,6 +103,15 @@ func validateFaults() faults {
 				return driver.Of(t).Boot.Validate(ctx, t)
 			}
 		}),
+		ramdisk("a secret on the kernel command line", "params-untold", func(s *site, a *agent) {
+			a.PrepareCleaningFunc = func(ctx context.Context, t *task.Task) (task.State, error) {
+				params := boot.Params{"ipa-image-token": t.Node.DriverInfo.Text("image_token")}
+				if err := driver.Of(t).Boot.PrepareRamdisk(ctx, t, params); err != nil {
+					return "", err
+				}
+				return task.CleanWait, bootRamdisk(ctx, t)
+			}
+		}),
 		direct("Validate asks the BMC", "validate-leaves-machine", func(_ *site, d *fake) {
 			d.ValidateFunc = func(ctx context.Context, t *task.Task) error {
 				_, err := driver.Of(t).Power.PowerState(ctx, t)
