@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strings"
 
+	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/internal/roletest"
 	"github.com/ferrule/ferrule/task"
 )
@@ -164,6 +165,21 @@ func ramdiskBadParams(ctx context.Context, s *subject) error {
 		}
 	}
 	return nil
+}
+
+func paramsUntold(ctx context.Context, s *subject) error {
+	if err := s.observed(); err != nil {
+		return err
+	}
+	if boot.Can(s.boot, boot.SecretParams) {
+		return roletest.Skip("it hands params over unseen")
+	}
+	tk, spy := roletest.Plant(s.Task("n1"), s.boot.Properties(), true)
+	if s.ramdisk(ctx, tk) != nil {
+		return roletest.Skip("PrepareRamdisk does not work")
+	}
+	fmt.Fprintf(spy, "param %q\n", s.h.Booted(s.T, tk).Params)
+	return spy.Found()
 }
 
 func inPlaceFirst(ctx context.Context, s *subject) error {

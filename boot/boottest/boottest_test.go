@@ -231,6 +231,13 @@ func TestFaults(t *testing.T) {
 				return s.prepareRamdisk(ctx, t, cut)
 			}
 		})),
+		roletest.Broken("a secret on the kernel command line", "params-untold", broken(func(s *site) {
+			s.boot.PrepareRamdiskFunc = func(ctx context.Context, t *task.Task, p params) error {
+				told := params{"ipa-server-token": t.Node.DriverInfo.Text("server_token")}
+				maps.Copy(told, p)
+				return s.prepareRamdisk(ctx, t, told)
+			}
+		})),
 		roletest.Broken("the boot device before the files", "in-place-first", broken(func(s *site) {
 			s.boot.PrepareRamdiskFunc = func(ctx context.Context, t *task.Task, p params) error {
 				_, err := p.Args()

@@ -18,6 +18,7 @@ var rules = []roletest.Rule[*subject]{
 	{Name: "ramdisk-repeatable", Text: "PrepareRamdisk may be called again", Check: ramdiskRepeatable},
 	{Name: "ramdisk-last-params", Text: "PrepareRamdisk may be called again with other params: the last call counts", Check: ramdiskLastParams},
 	{Name: "ramdisk-bad-params", Text: "a value that would end the ramdisk's command line is refused as task.ErrInvalidParameter, or handed over as it is", Check: ramdiskBadParams},
+	{Name: "params-untold", Text: "the whole network can read the command line, so a secret goes in only where boot.Can says boot.SecretParams", Check: paramsUntold},
 	{Name: "in-place-first", Text: "what the node fetches is in place before the node's boot device is changed", Check: inPlaceFirst},
 
 	{Name: "instance-boots", Text: "PrepareInstance makes the node boot its instance from now on; a take-over calls it alone", Check: instanceBoots},
