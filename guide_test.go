@@ -76,7 +76,7 @@ func TestCustomDriversAreShort(t *testing.T) {
 }
 
 // published is the environment of a newcomer for whom this checkout is the
-// newest version of the module. Nothing is fetched but that.
+// newest version of the module. All else comes from the module cache.
 func published(t *testing.T) []string {
 	t.Helper()
 	const version = "v0.0.1"
@@ -89,11 +89,14 @@ func published(t *testing.T) []string {
 		require.NoError(t, os.WriteFile(filepath.Join(at, name), content, 0o644))
 	}
 	zipped(t, filepath.Join(at, version+".zip"), module+"@"+version)
+	// What go mod tidy looks at has to be in the module cache.
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-test", "./task/...", "./boot", "./boot/boottest", "./deploy", "./deploy/deploytest", "./driver", "./driver/drivertest").CombinedOutput()
+	require.NoError(t, err, "%s", out)
 	cache, err := exec.CommandContext(t.Context(), "go", "env", "GOMODCACHE").Output()
 	require.NoError(t, err)
 	return append(os.Environ(),
 		"GOPROXY=file://"+proxy+",file://"+filepath.Join(strings.TrimSpace(string(cache)), "cache", "download"),
-		"GOMODCACHE="+filepath.Join(t.TempDir(), "mod"), "GOFLAGS=-modcacherw", "GOSUMDB=off", "GOWORK=off", "GONOSUMDB=", "GOPRIVATE=", "GONOPROXY=")
+		"GOMODCACHE="+filepath.Join(t.TempDir(), "mod"), "GOFLAGS=-modcacherw", "GOSUMDB=off", "GOWORK=off", "GOPRIVATE=", "GONOPROXY=")
 }
 
 // zipped writes this module as a proxy serves it: without the modules below it.
