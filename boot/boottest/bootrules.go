@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 
+	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/internal/roletest"
 	"github.com/ferrule/ferrule/task"
 )
@@ -82,6 +84,18 @@ func ramdiskBoots(ctx context.Context, s *subject) error {
 	return s.booted(tk, Ramdisk, s.params)
 }
 
+func ramdiskOnce(ctx context.Context, s *subject) error {
+	tk := roletest.With(s.Task("n1"), "driver_info.force_persistent_boot_device", nil)
+	if s.ramdisk(ctx, tk) != nil {
+		return roletest.Skip("PrepareRamdisk does not work")
+	}
+	told := s.calls.Of("management.SetBootDevice")
+	if len(told) > 0 && strings.HasSuffix(told[len(told)-1], " persistent") {
+		return fmt.Errorf("the BMC is told to boot it every time: %q", told)
+	}
+	return nil
+}
+
 func ramdiskRepeatable(ctx context.Context, s *subject) error {
 	if err := s.works(ctx); err != nil {
 		return err
@@ -151,6 +165,21 @@ func ramdiskBadParams(ctx context.Context, s *subject) error {
 		}
 	}
 	return nil
+}
+
+func paramsUntold(ctx context.Context, s *subject) error {
+	if err := s.observed(); err != nil {
+		return err
+	}
+	if boot.Can(s.boot, boot.SecretParams) {
+		return roletest.Skip("it hands params over unseen")
+	}
+	tk, spy := roletest.Plant(s.Task("n1"), s.boot.Properties(), true)
+	if s.ramdisk(ctx, tk) != nil {
+		return roletest.Skip("PrepareRamdisk does not work")
+	}
+	fmt.Fprintf(spy, "param %q\n", s.h.Booted(s.T, tk).Params)
+	return spy.Found()
 }
 
 func inPlaceFirst(ctx context.Context, s *subject) error {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/boot/boottest"
 	"github.com/ferrule/ferrule/driver"
@@ -25,6 +27,23 @@ func TestUnobservedBoot(t *testing.T) {
 	h := broken(func(*site) {})
 	h.Booted, h.Leftovers, h.Params = nil, nil, boot.Params{"ipa-debug": "1"}
 	boottest.Run(t, h)
+}
+
+// What go test prints of a broken implementation names the rule and its sentence.
+func TestBrokenBoot(t *testing.T) {
+	output := roletest.Failing(t, func(t *testing.T) {
+		boottest.Run(t, broken(func(s *site) {
+			s.boot.PrepareInstanceFunc = func(ctx context.Context, t *task.Task) error {
+				err := s.prepareInstance(ctx, t)
+				if err == nil {
+					s.drop(t.Node.UUID + "/log")
+				}
+				return err
+			}
+		}))
+	})
+	require.Equal(t, []string{"cleanup-leaves-nothing"}, roletest.FailedRules(output))
+	require.Contains(t, output, "rule: the CleanUp methods remove what the Prepare methods put in place\n")
 }
 
 // The fake is an implementation too, one that uses no sibling.
@@ -86,6 +105,24 @@ func brokenUpgrade(change func(u *upgrade)) boottest.Harness {
 	})
 }
 
+// oneAtATime does what takes a while, and refuses a second one for the same node.
+func oneAtATime() func(t *task.Task, do func() error) error {
+	var busy sync.Map
+	return func(t *task.Task, do func() error) error {
+		if _, taken := busy.LoadOrStore(t.Node.UUID, true); taken {
+			return errors.New("another one is at it")
+		}
+		defer busy.Delete(t.Node.UUID)
+		time.Sleep(time.Millisecond) // of the bubble that faults are tested in
+		return do()
+	}
+}
+
+// An outdated boot interface lists its capabilities as they were once.
+type outdated struct{ *drivertest.Boot }
+
+func (outdated) Capabilities() []string { return []string{"ramdisk_boot"} }
+
 func TestFaults(t *testing.T) {
 	type params = boot.Params
 	boottest.Caught(t, []roletest.Fault[boottest.Harness]{
@@ -131,6 +168,9 @@ func TestFaults(t *testing.T) {
 				return nil
 			}
 		})),
+		roletest.Broken("an upgrade with the signature of another day", "upgrades-found", harness(func(_ *testing.T, s *site) boot.BootInterface {
+			return outdated{&s.boot}
+		})),
 		roletest.Broken("a goroutine left", "no-goroutines-left", harness(func(t *testing.T, s *site) boot.BootInterface {
 			end := make(chan struct{})
 			t.Cleanup(func() { close(end) })
@@ -145,6 +185,14 @@ func TestFaults(t *testing.T) {
 			s.boot.PrepareRamdiskFunc = func(ctx context.Context, t *task.Task, p params) error {
 				_, err := p.Args()
 				return task.Join(err, s.prepareRamdisk(ctx, t, params{}))
+			}
+		})),
+		roletest.Broken("the ramdisk boots every time", "ramdisk-once", broken(func(s *site) {
+			s.boot.PrepareRamdiskFunc = func(ctx context.Context, t *task.Task, p params) error {
+				if err := s.publish(ctx, t, p); err != nil {
+					return err
+				}
+				return driver.SetBootDevice(ctx, t, true, boot.PXE)
 			}
 		})),
 		roletest.Broken("Prepare is not idempotent", "ramdisk-repeatable", broken(func(s *site) {
@@ -181,6 +229,13 @@ func TestFaults(t *testing.T) {
 					cut[k] = strings.TrimSuffix(line, "\r")
 				}
 				return s.prepareRamdisk(ctx, t, cut)
+			}
+		})),
+		roletest.Broken("a secret on the kernel command line", "params-untold", broken(func(s *site) {
+			s.boot.PrepareRamdiskFunc = func(ctx context.Context, t *task.Task, p params) error {
+				told := params{"ipa-server-token": t.Node.DriverInfo.Text("server_token")}
+				maps.Copy(told, p)
+				return s.prepareRamdisk(ctx, t, told)
 			}
 		})),
 		roletest.Broken("the boot device before the files", "in-place-first", broken(func(s *site) {
@@ -221,6 +276,17 @@ func TestFaults(t *testing.T) {
 				return s.prepareInstance(ctx, t)
 			}
 		})),
+		roletest.Broken("the boot override stays on the BMC", "instance-after-ramdisk", broken(func(s *site) {
+			s.boot.PrepareInstanceFunc = func(ctx context.Context, t *task.Task) error {
+				if s.bmcs.Setting(t.Node.UUID).Device != boot.PXE || t.Node.ProvisionState.HasInstance() {
+					return s.prepareInstance(ctx, t)
+				}
+				if err := task.Join(ctx.Err(), t.RequireExclusive("boot.PrepareInstance")); err != nil {
+					return err
+				}
+				return s.cleanUpRamdisk(ctx, t)
+			}
+		})),
 		roletest.Broken("an instance once only", "instance-repeatable", broken(func(s *site) {
 			s.boot.PrepareInstanceFunc = func(ctx context.Context, t *task.Task) error {
 				if s.hasLocal(t) && s.bmcs.Setting(t.Node.UUID).Device == boot.Disk && ctx.Err() == nil {
@@ -230,7 +296,7 @@ func TestFaults(t *testing.T) {
 			}
 		})),
 
-		roletest.Broken("nothing to clean up is an error", "cleanup-unprepared cleanup-twice canceled-midway", broken(func(s *site) {
+		roletest.Broken("nothing to clean up is an error", "cleanup-unprepared cleanup-twice shared-at-once canceled-midway", broken(func(s *site) {
 			s.boot.CleanUpRamdiskFunc = func(ctx context.Context, t *task.Task) error {
 				if s.files(t) == nil && !s.hasLocal(t) {
 					return errors.New("no such file")
@@ -312,6 +378,18 @@ func TestFaults(t *testing.T) {
 		roletest.Broken("clean up wants the exclusive lock", "shared-lock", broken(func(s *site) {
 			s.boot.CleanUpInstanceFunc = func(ctx context.Context, t *task.Task) error {
 				return task.Join(t.RequireExclusive("boot.CleanUpInstance"), s.cleanUpInstance(ctx, t))
+			}
+		})),
+		roletest.Broken("one clean up of a node hinders another", "shared-at-once", broken(func(s *site) {
+			alone := oneAtATime()
+			s.boot.CleanUpRamdiskFunc = func(ctx context.Context, t *task.Task) error {
+				return alone(t, func() error { return s.cleanUpRamdisk(ctx, t) })
+			}
+		})),
+		roletest.Broken("a take-over for one host alone", "shared-at-once", broken(func(s *site) {
+			alone := oneAtATime()
+			s.boot.PrepareInstanceFunc = func(ctx context.Context, t *task.Task) error {
+				return alone(t, func() error { return s.prepareInstance(ctx, t) })
 			}
 		})),
 		roletest.Broken("the lock is taken for granted", "exclusive-lock", broken(func(s *site) {

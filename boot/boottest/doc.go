@@ -18,7 +18,7 @@
 // the implementation has them. A rule that needs more than one that is broken
 // already is skipped. What the suite cannot see it cannot test: give Booted and
 // Leftovers, and the rules about what the machine would boot and about what is
-// left on the host apply too.
+// left on the host apply too. Under go test -race it finds data races as well.
 //
 // # Siblings
 //

@@ -37,6 +37,48 @@ func sharedLock(ctx context.Context, s *subject) error {
 	return nil
 }
 
+func sharedAtOnce(ctx context.Context, s *subject) error {
+	if err := s.works(ctx); err != nil {
+		return err
+	}
+	prepared, running := s.Task("n1"), s.Task("n2")
+	running.Node.ProvisionState = task.Active
+	prepare := func() error { return errors.Join(s.ramdisk(ctx, prepared), s.instance(ctx, prepared)) }
+	if err := prepare(); err != nil {
+		return err
+	}
+	// One alone first, for which there are other rules.
+	one, err := roletest.Shared(ctx, prepared)
+	two, twoErr := roletest.Shared(ctx, running)
+	if err := errors.Join(err, twoErr); err != nil {
+		return err
+	}
+	if s.removed(ctx, one) != nil || s.boot.PrepareInstance(ctx, two) != nil || s.removed(ctx, two) != nil {
+		return roletest.Skip("it does not work on one host")
+	}
+	if err := prepare(); err != nil {
+		return err
+	}
+	for _, phase := range []struct {
+		what string
+		tk   *task.Task
+		call func(*task.Task) error
+	}{
+		{"Validate and clean up", prepared, func(tk *task.Task) error { return errors.Join(s.boot.Validate(ctx, tk), s.clean(ctx, tk)) }},
+		{"PrepareInstance of a running instance", running, func(tk *task.Task) error { return s.boot.PrepareInstance(ctx, tk) }},
+		{"clean up of a running instance", running, func(tk *task.Task) error { return s.clean(ctx, tk) }},
+	} {
+		tasks, err := roletest.SharedByMany(ctx, phase.tk)
+		if err != nil {
+			return err
+		}
+		if err := roletest.Together(tasks, func(_ int, tk *task.Task) error { return phase.call(tk) }); err != nil {
+			return fmt.Errorf("%s, by %d at once: %w", phase.what, len(tasks), err)
+		}
+	}
+	return s.Nothing("clean up by several at once")
+}
+
 func exclusiveLock(ctx context.Context, s *subject) error {
 	tk, err := roletest.Shared(ctx, s.Task("n1"))
 	if err != nil {
@@ -135,7 +177,8 @@ func concurrentNodes(ctx context.Context, s *subject) error {
 	}{
 		{"PrepareRamdisk",
 			func(i int, tk *task.Task) error {
-				return errors.Join(s.boot.Validate(ctx, tk), s.boot.PrepareRamdisk(ctx, tk, params[i]))
+				// Validate comes last: what it waits for would hide a race of the other.
+				return errors.Join(s.boot.PrepareRamdisk(ctx, tk, params[i]), s.boot.Validate(ctx, tk))
 			},
 			func(i int, tk *task.Task) error { return s.booted(tk, Ramdisk, params[i]) }},
 		{"PrepareInstance",

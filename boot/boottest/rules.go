@@ -14,9 +14,11 @@ var rules = []roletest.Rule[*subject]{
 	{Name: "validate-leaves-machine", Text: "Validate talks neither to the node nor to its BMC", Check: validateLeavesMachine},
 
 	{Name: "ramdisk-boots", Text: "PrepareRamdisk makes the node boot the deploy ramdisk with params", Check: ramdiskBoots},
+	{Name: "ramdisk-once", Text: "PrepareRamdisk makes the node boot the deploy ramdisk at its next power on, once", Check: ramdiskOnce},
 	{Name: "ramdisk-repeatable", Text: "PrepareRamdisk may be called again", Check: ramdiskRepeatable},
 	{Name: "ramdisk-last-params", Text: "PrepareRamdisk may be called again with other params: the last call counts", Check: ramdiskLastParams},
 	{Name: "ramdisk-bad-params", Text: "a value that would end the ramdisk's command line is refused as task.ErrInvalidParameter, or handed over as it is", Check: ramdiskBadParams},
+	{Name: "params-untold", Text: "the whole network can read the command line, so a secret goes in only where boot.Can says boot.SecretParams", Check: paramsUntold},
 	{Name: "in-place-first", Text: "what the node fetches is in place before the node's boot device is changed", Check: inPlaceFirst},
 
 	{Name: "instance-boots", Text: "PrepareInstance makes the node boot its instance from now on; a take-over calls it alone", Check: instanceBoots},
@@ -32,6 +34,7 @@ var rules = []roletest.Rule[*subject]{
 	{Name: "cleanup-leaves-others", Text: "CleanUpRamdisk removes what was put in place for its own node", Check: cleanUpLeavesOthers},
 
 	{Name: "shared-lock", Text: "Validate and the CleanUp methods work under a shared lock", Check: sharedLock},
+	{Name: "shared-at-once", Text: "methods that say shared may be called twice at once for the same node; a take-over works on several hosts at once", Check: sharedAtOnce},
 	{Name: "exclusive-lock", Text: "PrepareRamdisk and PrepareInstance are under the exclusive lock: they refuse a shared one", Check: exclusiveLock},
 	{Name: "take-over", Text: "on a node whose state HasInstance PrepareInstance leaves the BMC alone, and works under a shared lock", Check: takeOver},
 	{Name: "power-untouched", Text: "no method changes the node's power", Check: powerUntouched},

@@ -83,13 +83,25 @@ func cleanUpUnprepared(ctx context.Context, s *subject) error {
 }
 
 // cleanUp says what is wrong with a CleanUp of a node that was deployed as far
-// as the harness goes, and then treated.
+// as the harness goes, and then treated. What Deploy put on this host may stay
+// until TearDown.
 func (s *subject) cleanUp(ctx context.Context, treat func(*task.Task) error) error {
 	if err := s.works(ctx); err != nil {
 		return err
 	}
 	tk := s.Task("n1")
-	if err := s.installs(ctx, tk); err != nil {
+	if err := s.prepare(ctx, tk); err != nil {
+		return err
+	}
+	var prepared []string
+	if s.Left != nil {
+		prepared = s.Left()
+	}
+	answer, err := s.proceed(ctx, tk)
+	if err == nil {
+		err = s.finish(ctx, tk, answer)
+	}
+	if err != nil && !isSkip(err) {
 		return err
 	}
 	if err := treat(tk); err != nil {
@@ -98,7 +110,14 @@ func (s *subject) cleanUp(ctx context.Context, treat func(*task.Task) error) err
 	if err := s.deploy.CleanUp(ctx, tk); err != nil {
 		return fmt.Errorf("clean up: %w", err)
 	}
-	return s.Nothing("CleanUp")
+	if s.Left == nil {
+		return nil
+	}
+	left := s.Left()
+	if gone := roletest.Added(left, prepared); len(gone) < len(prepared) {
+		return fmt.Errorf("still there after CleanUp: %q of %q, which Prepare put there", left, prepared)
+	}
+	return nil
 }
 
 func cleanUpTwice(ctx context.Context, s *subject) error {

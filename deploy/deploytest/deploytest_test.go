@@ -1,11 +1,15 @@
 package deploytest_test
 
 import (
+	"context"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/ferrule/ferrule/deploy"
 	"github.com/ferrule/ferrule/deploy/deploytest"
 	"github.com/ferrule/ferrule/driver/drivertest"
+	"github.com/ferrule/ferrule/internal/roletest"
 	"github.com/ferrule/ferrule/task"
 	"github.com/ferrule/ferrule/task/tasktest"
 )
@@ -48,6 +52,17 @@ func (w wrapper) Unwrap() deploy.DeployInterface { return w.DeployInterface }
 
 func TestDecorated(t *testing.T) {
 	deploytest.Run(t, agentHarness(func(_ *site, a *agent) deploy.DeployInterface { return wrapper{a} }))
+}
+
+// What go test prints of a broken implementation names the rule and its sentence.
+func TestBrokenDeploy(t *testing.T) {
+	output := roletest.Failing(t, func(t *testing.T) {
+		deploytest.Run(t, broken(func(s *site, d *drivertest.Deploy) {
+			d.CleanUpFunc = func(ctx context.Context, t *task.Task) error { return task.Join(decode(ctx, t), s.cleanUp(ctx, t)) }
+		}))
+	})
+	require.Equal(t, []string{"cleanup-missing-parameters"}, roletest.FailedRules(output))
+	require.Contains(t, output, "rule: CleanUp succeeds when parameters went missing since\n")
 }
 
 // The fakes are implementations too, that leave the machine alone.

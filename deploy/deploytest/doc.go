@@ -18,7 +18,8 @@
 // sentence of the contract that was broken. Upgrades are tested where the
 // implementation has them. A rule that needs more than one that is broken already
 // is skipped. What the suite cannot see it cannot test: give Installed, Running
-// and Leftovers, and, where a ramdisk calls, Heartbeat.
+// and Leftovers, and, where a ramdisk calls, Heartbeat. Under go test -race it
+// finds data races as well.
 //
 // The suite does what an engine does, in its order: it prepares, deploys, passes
 // heartbeats on, runs the steps of the deploy role, cleans and tears down, and

@@ -59,6 +59,11 @@ func (s *subject) begin(ctx context.Context, tk *task.Task) (task.State, error) 
 	if err := s.prepare(ctx, tk); err != nil {
 		return "", err
 	}
+	return s.proceed(ctx, tk)
+}
+
+// proceed does what comes after Prepare.
+func (s *subject) proceed(ctx context.Context, tk *task.Task) (task.State, error) {
 	if err := s.early(ctx, tk); err != nil {
 		return "", err
 	}

@@ -28,7 +28,26 @@ func ramdisk(name, rules string, change func(s *site, a *agent)) roletest.Fault[
 }
 
 func TestFaults(t *testing.T) {
-	none := faults{direct("none", "", func(*site, *fake) {}), ramdisk("none, with a ramdisk", "", func(*site, *agent) {})}
+	none := faults{
+		direct("none", "", func(*site, *fake) {}),
+		ramdisk("none, with a ramdisk", "", func(*site, *agent) {}),
+		direct("none, with a file that lives as long as the instance", "", func(s *site, d *fake) {
+			d.DeployFunc = func(ctx context.Context, t *task.Task) (task.State, error) {
+				state, err := s.deploy(ctx, t)
+				if err == nil && !slices.Contains(s.leftovers(), t.Node.UUID+"/root") {
+					s.drop(t.Node.UUID + "/root")
+				}
+				return state, err
+			}
+			d.TearDownFunc = func(ctx context.Context, t *task.Task) (task.State, error) {
+				state, err := s.tearDown(ctx, t)
+				if err == nil {
+					s.pick(t.Node.UUID + "/root")
+				}
+				return state, err
+			}
+		}),
+	}
 	deploytest.Caught(t, slices.Concat(none, validateFaults(), prepareFaults(), deployFaults(), cleanUpFaults(), hostFaults(), upgradeFaults()))
 }
 
@@ -82,6 +101,15 @@ func validateFaults() faults {
 					return err
 				}
 				return driver.Of(t).Boot.Validate(ctx, t)
+			}
+		}),
+		ramdisk("a secret on the kernel command line", "params-untold", func(s *site, a *agent) {
+			a.PrepareCleaningFunc = func(ctx context.Context, t *task.Task) (task.State, error) {
+				params := boot.Params{"ipa-image-token": t.Node.DriverInfo.Text("image_token")}
+				if err := driver.Of(t).Boot.PrepareRamdisk(ctx, t, params); err != nil {
+					return "", err
+				}
+				return task.CleanWait, bootRamdisk(ctx, t)
 			}
 		}),
 		direct("Validate asks the BMC", "validate-leaves-machine", func(_ *site, d *fake) {
@@ -303,8 +331,33 @@ func cleanUpFaults() faults {
 	}
 }
 
+// oneAtATime does what takes a while, and refuses a second one for the same node.
+func oneAtATime() func(t *task.Task, do func() error) error {
+	var busy sync.Map
+	return func(t *task.Task, do func() error) error {
+		if _, taken := busy.LoadOrStore(t.Node.UUID, true); taken {
+			return errNo
+		}
+		defer busy.Delete(t.Node.UUID)
+		time.Sleep(time.Millisecond) // of the bubble that faults are tested in
+		return do()
+	}
+}
+
 func hostFaults() faults {
 	return faults{
+		direct("one clean up of a node hinders another", "shared-at-once", func(s *site, d *fake) {
+			alone := oneAtATime()
+			d.CleanUpFunc = func(ctx context.Context, t *task.Task) error {
+				return alone(t, func() error { return s.cleanUp(ctx, t) })
+			}
+		}),
+		ramdisk("a take-over for one host alone", "shared-at-once", func(_ *site, a *agent) {
+			alone, prepare := oneAtATime(), a.PrepareFunc
+			a.PrepareFunc = func(ctx context.Context, t *task.Task) error {
+				return alone(t, func() error { return prepare(ctx, t) })
+			}
+		}),
 		direct("the lock is taken for granted", "exclusive-lock", func(s *site, d *fake) {
 			d.DeployFunc = func(ctx context.Context, t *task.Task) (task.State, error) {
 				if err := ctx.Err(); err != nil {
@@ -424,6 +477,9 @@ func hostFaults() faults {
 				return state, nil
 			}
 		}),
+		roletest.Broken("an upgrade with the signature of another day", "upgrades-found", directHarness(func(_ *testing.T, _ *site, d *fake) deploy.DeployInterface {
+			return outdated{d}
+		})),
 		roletest.Broken("a goroutine left", "no-goroutines-left", directHarness(func(t *testing.T, s *site, d *fake) deploy.DeployInterface {
 			end := make(chan struct{})
 			t.Cleanup(func() { close(end) })
@@ -435,6 +491,11 @@ func hostFaults() faults {
 		})),
 	}
 }
+
+// An outdated deploy interface hears heartbeats as they were once.
+type outdated struct{ *fake }
+
+func (outdated) Heartbeat(context.Context, *task.Task) error { return nil }
 
 func upgradeFaults() faults {
 	return faults{

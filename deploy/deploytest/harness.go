@@ -43,8 +43,8 @@ type Harness struct {
 
 	// Leftovers lists what the implementation of the last New keeps on this
 	// host for all nodes, as files and published names. What it lists before
-	// the first call may stay, all else must be gone in the end. Nil skips the
-	// rules about that.
+	// the first call may stay; what Prepare adds must be gone after CleanUp, and
+	// all else after TearDown. Nil skips the rules about that.
 	Leftovers func(t *testing.T) []string
 }
 

@@ -10,6 +10,47 @@ import (
 	"github.com/ferrule/ferrule/task"
 )
 
+func sharedAtOnce(ctx context.Context, s *subject) error {
+	if err := s.works(ctx); err != nil {
+		return err
+	}
+	tk, running, other := s.Task("n1"), s.Task("n2"), s.Task("n3")
+	running.Node.ProvisionState = task.Active
+	if s.prepare(ctx, other) != nil {
+		return roletest.Skip("Prepare fails")
+	}
+	// One alone first, for which there are other rules.
+	one, err := roletest.Shared(ctx, other)
+	two, twoErr := roletest.Shared(ctx, running)
+	if err := errors.Join(err, twoErr); err != nil {
+		return err
+	}
+	if s.deploy.CleanUp(ctx, one) != nil || s.deploy.Prepare(ctx, two) != nil || s.deploy.CleanUp(ctx, two) != nil || s.Nothing("CleanUp") != nil {
+		return roletest.Skip("it does not work on one host")
+	}
+	if err := s.prepare(ctx, tk); err != nil {
+		return err
+	}
+	for _, phase := range []struct {
+		what string
+		tk   *task.Task
+		call func(*task.Task) error
+	}{
+		{"Validate and CleanUp", tk, func(tk *task.Task) error { return errors.Join(s.deploy.Validate(ctx, tk), s.deploy.CleanUp(ctx, tk)) }},
+		{"Prepare of a running instance", running, func(tk *task.Task) error { return s.deploy.Prepare(ctx, tk) }},
+		{"CleanUp of a running instance", running, func(tk *task.Task) error { return s.deploy.CleanUp(ctx, tk) }},
+	} {
+		tasks, err := roletest.SharedByMany(ctx, phase.tk)
+		if err != nil {
+			return err
+		}
+		if err := roletest.Together(tasks, func(_ int, tk *task.Task) error { return phase.call(tk) }); err != nil {
+			return fmt.Errorf("%s, by %d at once: %w", phase.what, len(tasks), err)
+		}
+	}
+	return s.Nothing("CleanUp by several at once")
+}
+
 func exclusiveLock(ctx context.Context, s *subject) error {
 	tk := s.Task("n1")
 	if s.prepare(ctx, tk) != nil {

@@ -47,6 +47,38 @@ func validateAsksBoot(ctx context.Context, s *subject) error {
 	return nil
 }
 
+// telling is a boot interface that tells a spy the params of each ramdisk.
+type telling struct {
+	boot.BootInterface
+	spy *roletest.Spy
+}
+
+func (b telling) Unwrap() boot.BootInterface { return b.BootInterface }
+
+func (b telling) PrepareRamdisk(ctx context.Context, t *task.Task, params boot.Params) error {
+	fmt.Fprintf(b.spy, "param %q\n", params)
+	return b.BootInterface.PrepareRamdisk(ctx, t, params)
+}
+
+func paramsUntold(ctx context.Context, s *subject) error {
+	tk := s.Task("n1")
+	switch {
+	case !driver.Has(tk, driver.BootRole):
+		return roletest.Skip("there is no boot interface")
+	case boot.Can(driver.Of(tk).Boot, boot.SecretParams):
+		return roletest.Skip("its boot interface hands params over unseen")
+	}
+	for _, keep := range []bool{true, false} {
+		planted, spy := roletest.Plant(s.Task("n1"), s.deploy.Properties(), keep)
+		planted = roletest.Fill(planted, func(d *driver.Driver) { d.Boot = telling{d.Boot, spy} })
+		_ = s.work(ctx, planted)
+		if err := spy.Found(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func validateLeavesMachine(ctx context.Context, s *subject) error {
 	tk := s.Task("n1")
 	_ = s.deploy.Validate(ctx, tk)

@@ -8,6 +8,8 @@ var rules = []roletest.Rule[*subject]{
 	{Name: "validate-asks-boot", Text: "Validate calls the boot interface's Validate where it will use that, and reports its problems with its own", Check: validateAsksBoot},
 	{Name: "validate-leaves-machine", Text: "Validate changes nothing and does not talk to the node", Check: validateLeavesMachine},
 
+	{Name: "params-untold", Text: "the whole network can read a ramdisk's params, so a secret goes in only where boot.Can says boot.SecretParams", Check: paramsUntold},
+
 	{Name: "prepare-repeatable", Text: "Prepare may be called again", Check: prepareRepeatable},
 	{Name: "prepare-shared-lock", Text: "on a node whose state HasInstance Prepare works under a shared lock", Check: prepareSharedLock},
 	{Name: "prepare-takes-over", Text: "on a node whose state HasInstance Prepare restores what the running instance needs to boot, and touches neither power, disk nor boot device", Check: prepareTakesOver},
@@ -27,6 +29,7 @@ var rules = []roletest.Rule[*subject]{
 
 	{Name: "take-over", Text: "TakeOver makes this host responsible for a node in state Active; the instance goes on running", Check: takeOver},
 
+	{Name: "shared-at-once", Text: "methods under a shared lock may be called twice at once for the same node; Prepare of a running instance works on several hosts at once", Check: sharedAtOnce},
 	{Name: "exclusive-lock", Text: "a method under the exclusive lock refuses a shared one, and does nothing to the machine", Check: exclusiveLock},
 	{Name: "canceled", Text: "a canceled context ends every method soon with its error", Check: canceled},
 	{Name: "canceled-midway", Text: "what was done when the context was canceled stays such that CleanUp, or the same call again, can be made next", Check: canceledMidway},

@@ -66,6 +66,13 @@ func (s *site) drop(name string) {
 	s.litter = append(s.litter, name)
 }
 
+// pick takes away what was dropped.
+func (s *site) pick(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.litter = slices.DeleteFunc(s.litter, func(l string) bool { return l == name })
+}
+
 func (s *site) isServed(t *task.Task) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

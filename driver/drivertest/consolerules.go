@@ -127,9 +127,11 @@ func consoleExclusive(ctx context.Context, s *consoleSubject) error {
 func consoleCanceled(ctx context.Context, s *consoleSubject) error {
 	tk := s.Task("n1")
 	defer s.console.StopConsole(ctx, tk)
-	return roletest.Canceled(ctx, roletest.Method{Name: "StartConsole", Call: func(ctx context.Context) error {
-		return s.console.StartConsole(ctx, tk)
-	}})
+	_ = s.console.StartConsole(ctx, tk) // so that there is something to end
+	return roletest.Canceled(ctx,
+		roletest.Method{Name: "StartConsole", Call: func(ctx context.Context) error { return s.console.StartConsole(ctx, tk) }},
+		roletest.Method{Name: "Console", Idle: true, Call: func(ctx context.Context) error { _, err := s.console.Console(ctx, tk); return err }},
+		roletest.Method{Name: "StopConsole", Idle: true, Call: func(ctx context.Context) error { return s.console.StopConsole(ctx, tk) }})
 }
 
 func consoleConcurrent(ctx context.Context, s *consoleSubject) error {

@@ -86,6 +86,18 @@ func TestConsoleFaults(t *testing.T) {
 				return nil
 			}
 		})),
+		roletest.Broken("a canceled stop fails in its own words", "canceled", consoleHarness(func(c *console) {
+			c.StopConsoleFunc = func(ctx context.Context, t *task.Task) error {
+				if err := t.RequireExclusive("console.StopConsole"); err != nil {
+					return err
+				}
+				if ctx.Err() != nil {
+					return errors.New("the console does not end")
+				}
+				c.Put(t.Node.UUID, false)
+				return nil
+			}
+		})),
 		roletest.Broken("one console for all", "concurrent-nodes", consoleHarness(func(c *console) {
 			c.ConsoleFunc = func(context.Context, *task.Task) (driver.Console, error) {
 				return driver.Console{Type: "url", URL: "https://console.example/"}, nil

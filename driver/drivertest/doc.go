@@ -22,12 +22,13 @@
 //
 // # Suites
 //
-// [RunPower], [RunManagement], [RunConsole], [RunVendor], and [Run] for a whole
-// composite, are given a harness, a struct of functions, as in boottest and
-// deploytest: New makes what is under test, Task a task on a working node, and
-// the others look at the real machine. Each rule of a contract is one subtest,
-// and a failure ends in the sentence that was broken. A rule that needs to look
-// where the harness has nil is skipped.
+// [RunPower], [RunManagement], [RunConsole], [RunInspect], [RunRAID],
+// [RunRescue], [RunVendor], and [Run] for a whole composite, are given a
+// harness, a struct of functions, as in boottest and deploytest: New makes what
+// is under test, Task a task on a working node, and the others look at the real
+// machine. Each rule of a contract is one subtest, and a failure ends in the
+// sentence that was broken. A rule that needs to look where the harness has nil
+// is skipped. Under go test -race the suites find data races too.
 //
 // Everything here may be used from many goroutines. A suite calls the functions
 // of its harness from the test's own goroutine, and must not run in parallel

@@ -25,3 +25,15 @@ func VendorCaught(t *testing.T, faults []roletest.Fault[VendorHarness]) {
 func DriverCaught(t *testing.T, faults []roletest.Fault[Harness]) {
 	roletest.Caught(t, driverRules, Harness.subject, faults)
 }
+
+func InspectCaught(t *testing.T, faults []roletest.Fault[InspectHarness]) {
+	roletest.Caught(t, inspectRules, InspectHarness.subject, faults)
+}
+
+func RAIDCaught(t *testing.T, faults []roletest.Fault[RAIDHarness]) {
+	roletest.Caught(t, raidRules, RAIDHarness.subject, faults)
+}
+
+func RescueCaught(t *testing.T, faults []roletest.Fault[RescueHarness]) {
+	roletest.Caught(t, rescueRules, RescueHarness.subject, faults)
+}

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/ferrule/ferrule/driver"
 	"github.com/ferrule/ferrule/driver/drivertest"
 	"github.com/ferrule/ferrule/internal/roletest"
@@ -65,6 +67,13 @@ func TestPowerRules(t *testing.T) {
 	blind := powerHarness(func(*drivertest.Power) {})
 	blind.State, blind.Jam = nil, nil
 	drivertest.RunPower(t, blind)
+}
+
+// What go test prints of a broken implementation names the rule and its sentence.
+func TestBrokenPower(t *testing.T) {
+	output := roletest.Failing(t, func(t *testing.T) { drivertest.RunPower(t, stagedHarness(driver.PowerOn, driver.PowerOff)) })
+	require.Equal(t, []string{"listed-states"}, roletest.FailedRules(output))
+	require.Contains(t, output, "rule: states beyond PowerOn, PowerOff and Reboot that are not listed are task.ErrUnsupported\n")
 }
 
 type setPower = func(ctx context.Context, t *task.Task, s driver.PowerState) error

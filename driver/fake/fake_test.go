@@ -59,6 +59,18 @@ func TestConformance(t *testing.T) {
 	t.Run("deploy", func(t *testing.T) {
 		deploytest.Run(t, deploytest.Harness{Task: tk, New: func(*testing.T) deploy.DeployInterface { n = nodes{}; return fake.Deploy(fake.Config{}) }})
 	})
+	t.Run("inspect", func(t *testing.T) {
+		drivertest.RunInspect(t, drivertest.InspectHarness{Task: tk,
+			New: func(*testing.T) driver.InspectInterface { n = nodes{}; return fake.Inspect(fake.Config{}) }})
+	})
+	t.Run("raid", func(t *testing.T) {
+		drivertest.RunRAID(t, drivertest.RAIDHarness{Task: tk,
+			New: func(*testing.T) driver.RAIDInterface { n = nodes{}; return fake.RAID(fake.Config{}) }})
+	})
+	t.Run("rescue", func(t *testing.T) {
+		drivertest.RunRescue(t, drivertest.RescueHarness{Task: tk,
+			New: func(*testing.T) driver.RescueInterface { n = nodes{}; return fake.Rescue(fake.Config{}) }})
+	})
 	t.Run("composite", func(t *testing.T) {
 		drivertest.Run(t, drivertest.Harness{Task: tk, New: func(*testing.T) driver.Driver { n = nodes{}; return fake.Driver(fake.Config{}) }})
 	})

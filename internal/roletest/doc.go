@@ -8,7 +8,9 @@
 // returns nil, a [Skip], or what is wrong. [Run] makes a subtest of each and
 // prints the sentence when it fails. Since a check returns an error, a suite can
 // be tested too: [Objections] lists the rules that an implementation breaks, and
-// [Caught] compares that list for implementations that each break one.
+// [Caught] compares that list for implementations that each break one. What only
+// a whole test run shows is seen from outside: [Failing] runs a test in a process
+// of its own and returns what go test prints, [Raced] wants a data race there.
 //
 // # Every role
 //

@@ -29,6 +29,7 @@ func Every[S Based]() []Rule[S] {
 		rule("validate-hostile-values", "a wrong value of a parameter is an error, never a panic", validateHostileValues),
 		rule("validate-changes-nothing", "Validate changes nothing", validateChangesNothing),
 		rule("secrets-untold", "no error, log or evidence holds a secret", secretsUntold),
+		rule("upgrades-found", "abilities beyond a role are upgrade interfaces, found with task.As: a method by the name of one of theirs has its signature", upgradesFound),
 		rule("no-goroutines-left", "a method that returned has stopped what it started", goroutinesLeft),
 	}
 }

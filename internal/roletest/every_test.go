@@ -1,6 +1,7 @@
 package roletest_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ferrule/ferrule/deploy"
+	"github.com/ferrule/ferrule/driver"
 	"github.com/ferrule/ferrule/internal/roletest"
 	"github.com/ferrule/ferrule/task"
 	"github.com/ferrule/ferrule/task/tasktest"
@@ -28,7 +31,8 @@ type role struct {
 	props    task.Properties
 	validate func(context.Context, *task.Task) error
 	work     func(context.Context, *task.Task) error
-	left     []string // on this host
+	left     []string      // on this host
+	as       roletest.Role // what it is embedded in, nil for nothing
 }
 
 func (r *role) Properties() task.Properties                            { return r.props }
@@ -42,7 +46,7 @@ type harness func(t *testing.T, r *role)
 func (h harness) subject(t *testing.T) *roletest.Subject {
 	r := &role{props: task.PropertiesOf[login](), validate: decode, work: decode}
 	h(t, r)
-	return &roletest.Subject{T: t, Role: r, Work: func(ctx context.Context, tk *task.Task) error { return r.work(ctx, tk) },
+	return &roletest.Subject{T: t, Role: cmp.Or(r.as, roletest.Role(r)), Work: func(ctx context.Context, tk *task.Task) error { return r.work(ctx, tk) },
 		Task: func(name string) *task.Task { return newTask(t, name) },
 		Left: roletest.Leftovers(t, func(*testing.T) []string { return r.left })}
 }
@@ -55,8 +59,59 @@ func newTask(t *testing.T, name string) *task.Task {
 
 func good(*testing.T, *role) {}
 
+// A runner is a power interface made of a role.
+type runner struct{ *role }
+
+func (runner) PowerState(context.Context, *task.Task) (driver.PowerState, error) { return "", nil }
+func (runner) SetPowerState(context.Context, *task.Task, driver.PowerState) error {
+	return nil
+}
+
+// Upgrades as they were, or as they are misread.
+type (
+	unordered struct{ runner }
+	halfway   struct{ runner }
+	hidden    struct{ runner }
+	upgraded  struct{ runner }
+)
+
+func (unordered) SupportedPowerStates() []driver.PowerState { return nil }
+
+func (halfway) Steps(context.Context, *task.Task, deploy.Kind) ([]deploy.Step, error) {
+	return nil, nil
+}
+
+func (h hidden) Unwrap() any { return h.runner }
+
+func (u upgraded) Unwrap() driver.PowerInterface { return u.runner }
+
+func (upgraded) SupportedPowerStates(*task.Task) []driver.PowerState { return nil }
+
+// Heartbeat is an upgrade of another role: this one may have any such method.
+func (upgraded) Heartbeat() {}
+
 func TestGoodRole(t *testing.T) {
 	roletest.Run(t, nil, harness(good).subject)
+}
+
+// What go test prints of a broken implementation names the rule and its sentence.
+func TestFailureNamesRule(t *testing.T) {
+	subject := harness(func(_ *testing.T, r *role) { r.as = unordered{runner{r}} }).subject
+	output := roletest.Failing(t, func(t *testing.T) { roletest.Run(t, nil, subject) })
+	require.Equal(t, []string{"upgrades-found"}, roletest.FailedRules(output))
+	require.Contains(t, output, "method SupportedPowerStates is func() []driver.PowerState, and that of driver.PowerStater is func(*task.Task) []driver.PowerState\n")
+	require.Contains(t, output, "rule: abilities beyond a role are upgrade interfaces, found with task.As")
+}
+
+func TestDataRace(t *testing.T) {
+	works := 0
+	subject := harness(func(_ *testing.T, r *role) {
+		r.does(func(ctx context.Context, t *task.Task) error { works++; return decode(ctx, t) })
+	}).subject
+	rules := []roletest.Rule[*roletest.Subject]{{Name: "concurrent", Text: "one value serves all nodes at once", Check: func(ctx context.Context, s *roletest.Subject) error {
+		return roletest.Together(s.Tasks(), func(_ int, tk *task.Task) error { return s.Work(ctx, tk) })
+	}}}
+	roletest.Raced(t, func(t *testing.T) { roletest.Run(t, rules, subject) }, "concurrent")
 }
 
 func TestRulesOfEveryRole(t *testing.T) {
@@ -161,6 +216,10 @@ func TestRulesOfEveryRole(t *testing.T) {
 				return decode(ctx, t)
 			})
 		}),
+		broken("an upgrade's method as it was once", "upgrades-found", func(_ *testing.T, r *role) { r.as = unordered{runner{r}} }),
+		broken("half of an upgrade", "upgrades-found", func(_ *testing.T, r *role) { r.as = halfway{runner{r}} }),
+		broken("a decorator that hides what it wraps", "upgrades-found", func(_ *testing.T, r *role) { r.as = hidden{runner{r}} }),
+		broken("none, with an upgrade", "", func(_ *testing.T, r *role) { r.as = upgraded{runner{r}} }),
 		broken("a goroutine left", "no-goroutines-left", func(t *testing.T, r *role) {
 			end := hang(t)
 			r.does(func(ctx context.Context, t *task.Task) error {

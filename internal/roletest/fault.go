@@ -31,6 +31,7 @@ func Caught[H any, S Based](t *testing.T, own []Rule[S], subject func(H, *testin
 			if !slices.Equal(got, f.rules) {
 				t.Errorf("caught by %q, want %q", got, f.rules)
 			}
+			t.Logf("fault: %s; caught by %q", f.name, got)
 		})
 	}
 	for _, r := range own {

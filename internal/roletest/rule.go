@@ -37,6 +37,8 @@ func Run[S Based](t *testing.T, own []Rule[S], subject func(*testing.T) S) {
 			}
 			if err != nil {
 				t.Errorf("%v\n\trule: %s", err, r.Text)
+			} else if t.Failed() { // by the race detector, or by the harness
+				t.Logf("what failed here was under test for\n\trule: %s", r.Text)
 			}
 		})
 	}

@@ -22,6 +22,21 @@ func Shared(ctx context.Context, t *task.Task) (*task.Task, error) {
 	return m.Acquire(ctx, c.Node.UUID, task.Shared, "conformance")
 }
 
+// hosts is how many hosts the rules about shared locks have.
+const hosts = 4
+
+// SharedByMany returns what [Shared] does, for each of several hosts.
+func SharedByMany(ctx context.Context, t *task.Task) ([]*task.Task, error) {
+	tasks := make([]*task.Task, hosts)
+	for i := range tasks {
+		var err error
+		if tasks[i], err = Shared(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	return tasks, nil
+}
+
 // Reloaded replaces t's node and ports by what a store would give back.
 func Reloaded(t *task.Task) error {
 	data, err := json.Marshal(task.Record{Node: t.Node, Ports: t.Ports})
