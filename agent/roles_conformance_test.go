@@ -42,7 +42,7 @@ func newBay(t *testing.T) *bay {
 
 func (b *bay) task(t *testing.T, name string) *task.Task {
 	tk := tasktest.Task(t, tasktest.Node(name))
-	tk.Driver = &driver.Driver{Title: "fake", Power: &b.power, Boot: inspectable{&b.boot}}
+	tk.Driver = &driver.Driver{Title: "fake", Power: &b.power, Boot: &b.boot}
 	return tk
 }
 
@@ -50,15 +50,6 @@ func (b *bay) task(t *testing.T, name string) *task.Task {
 func (b *bay) inRamdisk(_ *testing.T, tk *task.Task) bool {
 	_, prepared := b.boot.Ramdisk(tk.Node.UUID)
 	return prepared && b.power.State(tk.Node.UUID) == driver.PowerOn
-}
-
-func TestInspectConformance(t *testing.T) {
-	var b *bay
-	drivertest.RunInspect(t, drivertest.InspectHarness{
-		New:     func(t *testing.T) driver.InspectInterface { b = newBay(t); return agent.NewInspect(b.deploy) },
-		Task:    func(t *testing.T, name string) *task.Task { return b.task(t, name) },
-		Running: func(t *testing.T, tk *task.Task) bool { return b.inRamdisk(t, tk) },
-	})
 }
 
 func TestRescueConformance(t *testing.T) {
