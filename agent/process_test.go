@@ -122,7 +122,7 @@ func bringAll(ctx context.Context, c *conductor.Conductor) error {
 		for {
 			if err := c.Bring(ctx, r.Node.UUID, task.Active); err == nil {
 				break
-			} else if now, _ := c.Manager().Get(ctx, r.Node.UUID); now == nil || !now.Node.ProvisionState.Failed() {
+			} else if now, _ := c.Manager().Get(ctx, r.Node.UUID); now == nil || (!now.Node.ProvisionState.Failed() && now.Node.ProvisionState != task.Enroll) {
 				return fmt.Errorf("not a failure that can be begun again: %w", err)
 			}
 		}

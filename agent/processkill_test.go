@@ -53,7 +53,7 @@ type world struct {
 	halted   error // why it booted nothing
 }
 
-// newWorld has a machine whose node is manageable.
+// newWorld has a machine whose node is enrolled.
 func newWorld(t *testing.T) *world {
 	w := &world{dir: t.TempDir(), image: bytes.Repeat([]byte("an image that boots, and no zeros. "), 6000), bmc: bmctest.NewMachine()}
 	for _, folder := range []string{"images", "nodes", "tmp", "tree"} {
@@ -73,7 +73,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() { w.calls.Close() })
 
 	n := tasktest.Node("n1")
-	n.ProvisionState = task.Manageable
+	n.ProvisionState = task.Enroll
 	n.Properties["root_device"] = map[string]any{"name": "/dev/sda"}
 	sum := sha256.Sum256(w.image)
 	n.InstanceInfo = task.Info{"image_source": w.images("disk.raw"), "image_os_hash_algo": "sha256", "image_os_hash_value": hex.EncodeToString(sum[:])}
@@ -215,12 +215,12 @@ func (w *world) deployed(t *testing.T) {
 }
 
 // TestProcessKilled kills a conductor process by SIGKILL when it has told of its
-// nth event, for every event from cleaning to the end of the deploy, and, where
-// FERRULE_LAB is 1, some time after it as well. The next process goes on from the
-// files that the first one left, and brings the node to where that was asked to:
-// what was erased is erased again only where cleaning failed and is asked for
-// again, nothing is erased once an image is written, and the files are those of
-// processes that nobody killed.
+// nth event, for every event from enroll to active, and, where FERRULE_LAB is 1,
+// some time after it as well. The next process goes on from the files that the
+// first one left, and brings the node to where that was asked to: what was erased
+// is erased again only where cleaning failed and is asked for again, nothing is
+// erased once an image is written, and the files are those of processes that
+// nobody killed.
 func TestProcessKilled(t *testing.T) {
 	w := newWorld(t)
 	events := w.run(t, death{}, time.Minute)
