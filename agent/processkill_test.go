@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -235,6 +236,8 @@ func TestProcessKilled(t *testing.T) {
 	}
 	slots := make(chan struct{}, 12) // they wait more than they work
 	var all sync.WaitGroup
+	var mu sync.Mutex
+	outcomes := map[string]int{}
 	for i := range rounds * len(events) {
 		d := death{event: 1 + i%len(events)}
 		if i >= len(events) {
@@ -243,16 +246,24 @@ func TestProcessKilled(t *testing.T) {
 		e := events[i%len(events)]
 		slots <- struct{}{}
 		all.Go(func() {
-			t.Run(fmt.Sprintf("%s after %d %s %s%s%s", d.after, d.event, e.Kind, e.State, e.Step, e.Evidence.Stage), func(t *testing.T) { outlive(t, d, files) })
+			t.Run(fmt.Sprintf("%s after %d %s %s%s%s", d.after, d.event, e.Kind, e.State, e.Step, e.Evidence.Stage), func(t *testing.T) {
+				outcome := outlive(t, d, files)
+				mu.Lock()
+				defer mu.Unlock()
+				outcomes[outcome]++
+			})
 			<-slots
 		})
 	}
 	all.Wait()
+	for _, outcome := range slices.Sorted(maps.Keys(outcomes)) {
+		t.Logf("%3d times: %s", outcomes[outcome], outcome)
+	}
 }
 
 // outlive kills a process, and has another one take the node on; files are what
-// is to be there in the end.
-func outlive(t *testing.T, d death, files []string) {
+// is to be there in the end. It returns what became of the work.
+func outlive(t *testing.T, d death, files []string) string {
 	w := newWorld(t)
 	const patience = 3 * time.Second
 	told := w.run(t, d, patience)
@@ -274,4 +285,5 @@ func outlive(t *testing.T, d death, files []string) {
 	}
 	written := slices.Index(orders, "deploy.write_image")
 	require.False(t, slices.ContainsFunc(orders[written:], func(o string) bool { return strings.HasPrefix(o, "clean.") }), "%q", orders)
+	return fmt.Sprintf("failed %v, erased %d and written %d times", failures, count(w.machine, "clean.erase_devices"), count(w.machine, "deploy.write_image"))
 }
