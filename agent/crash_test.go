@@ -215,13 +215,13 @@ func (s *mortal) List(ctx context.Context) iter.Seq2[*task.Record, error] {
 	return s.Store.List(ctx)
 }
 
-// deployed requires that the whole image is on the machine's disk.
-func (p *plant) deployed(t *testing.T, m *agenttest.Machine) {
+// onDisk requires that the whole image is on the machine's disk.
+func onDisk(t *testing.T, m *agenttest.Machine, image []byte) {
 	t.Helper()
-	got := make([]byte, len(p.image))
+	got := make([]byte, len(image))
 	_, err := m.Disk().ReadAt(got, 0)
 	require.NoError(t, err)
-	require.True(t, bytes.Equal(p.image, got), "the image is on the disk")
+	require.True(t, bytes.Equal(image, got), "the image is on the disk")
 }
 
 // count is how often the machine was given that order.
@@ -293,7 +293,7 @@ func TestAgentKilled(t *testing.T) {
 		rec, err := p.store.Get(ctx, uuid)
 		require.NoError(t, err)
 		require.Equal(t, task.Active, rec.Node.ProvisionState, rec.Node.LastError)
-		p.deployed(t, m)
+		onDisk(t, m, p.image)
 		require.Equal(t, 2, count(m, "deploy.write_image"))
 	}
 }
@@ -308,7 +308,7 @@ func TestConductorKilled(t *testing.T) {
 	proc := p.start(0, false, nil)
 	require.NoError(t, proc.conductor.Bring(t.Context(), n.UUID, task.Active))
 	proc.end()
-	p.deployed(t, m)
+	onDisk(t, m, p.image)
 	require.Equal(t, 1, count(m, "clean.erase_devices"))
 	writes := proc.store.writes
 	require.Greater(t, writes, 10)
@@ -370,7 +370,7 @@ func survive(t *testing.T, write int, after bool) {
 			cleaned++
 		}
 	}
-	p.deployed(t, m)
+	onDisk(t, m, p.image)
 	require.LessOrEqual(t, count(m, "clean.erase_devices"), cleaned, "%q", m.Orders())
 	require.LessOrEqual(t, count(m, "clean.erase_devices_metadata"), cleaned, "%q", m.Orders())
 	require.LessOrEqual(t, count(m, "deploy.write_image"), 2)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/ferrule/ferrule/boot"
@@ -23,7 +24,9 @@ type rescueParameters struct {
 
 // Rescue boots a node into the ramdisk that a [Deploy] boots and has its agent
 // let the rescue user in. The agent gets a hash of the password, and stops
-// calling and listening once it has it. One value serves every node.
+// calling and listening once it has it. Whether the ramdisk can let anybody in is
+// known when it runs: the rescue of one that cannot fails, and says so. One value
+// serves every node.
 type Rescue struct {
 	deploy *Deploy
 }
@@ -106,6 +109,8 @@ func (r *Rescue) FinishRescue(ctx context.Context, t *task.Task, h deploy.Heartb
 	case is && strings.Contains(refused.Message, "TypeError"), isTypeError(err):
 		// The password itself is not for an agent that is too old for a hash.
 		return "", &task.Error{Op: op, Node: n.String(), Err: fmt.Errorf("%w: a rescue password that is hashed: %w", task.ErrUnsupported, err), Remedy: "use a newer ramdisk"}
+	case is && refused.Status == http.StatusNotFound:
+		return "", &task.Error{Op: op, Node: n.String(), Err: fmt.Errorf("%w: nobody can log in to the ramdisk: %w", task.ErrUnsupported, err), Remedy: "name one that is made for rescues in driver_info.rescue_ramdisk"}
 	case err != nil:
 		return "", err
 	}

@@ -74,6 +74,7 @@ func TestRescueFails(t *testing.T) {
 		"failed":      {func(s *site) { s.ramdisk.reply = answers("FAILED", "no disk for it") }, false, "no disk for it"},
 		"too old":     {func(s *site) { s.ramdisk.before = refuses("Object of type TypeError is not JSON serializable") }, false, "(use a newer ramdisk)"},
 		"no folder":   {func(s *site) { s.ramdisk.before = refuses("Object of type OSError is not JSON serializable") }, false, "HTTP 500: Object of type OSError"},
+		"cannot":      {func(s *site) { s.ramdisk.before = unknown("Extension with id rescue not found.") }, false, "nobody can log in to the ramdisk"},
 		"another":     {func(s *site) { s.ramdisk.token = "another" }, false, "does not accept the node's token"},
 		"no password": {func(s *site) { delete(s.Node.InstanceInfo, "rescue_password") }, false, "instance_info.rescue_password: missing"},
 		"moved":       {func(s *site) { s.Node.SetInternal("agent_url", "http://192.0.2.66:9999") }, true, ""},
@@ -112,6 +113,10 @@ func answers(status, message string) func(string, map[string]any) map[string]any
 	return func(_ string, params map[string]any) map[string]any {
 		return map[string]any{"command_status": status, "command_error": map[string]any{"message": message}, "command_result": params}
 	}
+}
+
+func unknown(text string) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, _ *http.Request) bool { fault(w, 404, text); return true }
 }
 
 func refuses(text string) func(http.ResponseWriter, *http.Request) bool {

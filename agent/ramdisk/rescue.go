@@ -7,7 +7,8 @@ import (
 )
 
 // A Rescuer is a [Host] whose owner can log in to the ramdisk to repair what is
-// on the disks. Without it the agent has no extension for rescues.
+// on the disks. Without it the agent has no extension for rescues: it refuses the
+// command, and the conductor's rescue fails with that as the reason.
 type Rescuer interface {
 	// Rescue lets the rescue user in with a password of which crypt(3) makes
 	// hash. The agent ends after it, and the machine is its owner's.

@@ -2,7 +2,6 @@ package artifact
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"io"
 	"io/fs"
@@ -87,16 +86,4 @@ func makeFolders(root, name string) error {
 		return err
 	}
 	return makeFolder(filepath.Join(root, filepath.FromSlash(name)))
-}
-
-// replaceLink makes a symbolic link in one step, in place of one that may be there.
-func replaceLink(target, name string) error {
-	fresh := filepath.Join(filepath.Dir(name), ".new-"+rand.Text())
-	if err := os.Symlink(target, fresh); err != nil {
-		return err
-	}
-	if err := os.Rename(fresh, name); err != nil {
-		return errors.Join(err, os.Remove(fresh))
-	}
-	return nil
 }

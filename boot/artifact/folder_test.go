@@ -348,8 +348,14 @@ var (
 		"first": {func(ctx context.Context, f *artifact.Folder) error {
 			return f.Replace(ctx, "n2", data("n2/config", "new"), link("pxelinux.cfg/01-cc", "n2/config"))
 		}, map[string]string{"n1/config": "old", "pxelinux.cfg/01-aa": "old", "n1/kernel": "kernel", "n2/config": "new", "pxelinux.cfg/01-cc": "new"}},
+		"take over": {func(ctx context.Context, f *artifact.Folder) error {
+			return f.Publish(ctx, "n1", link(orphan, "n1/config"))
+		}, map[string]string{"n1/config": "old", "pxelinux.cfg/01-aa": "old", "n1/kernel": "kernel", orphan: "old"}},
 	}
 )
+
+// orphan is a name that an owner left whose shelf is gone.
+const orphan = "pxelinux.cfg/01-dd"
 
 // TestFolderCrash kills a process at each step of each change. What machines are
 // served then is the old state or the new one, and the next call finds its way.
@@ -365,6 +371,9 @@ func TestFolderCrash(t *testing.T) {
 			for step := 1; ; step++ {
 				f, dir := folder(t)
 				require.NoError(t, f.Replace(t.Context(), "n1", data("n1/config", "old"), link("pxelinux.cfg/01-aa", "n1/config"), data("n1/kernel", "kernel")))
+				if what == "take over" {
+					require.NoError(t, os.Symlink("../.ferrule/gone/now/x", filepath.Join(dir, orphan)))
+				}
 				killed := crashChild(t, dir, what, step)
 				got := served(t, dir)
 				isNew, isOld := fmt.Sprint(got) == fmt.Sprint(c.after), fmt.Sprint(got) == fmt.Sprint(crashBefore)

@@ -39,6 +39,7 @@ type shelf struct {
 
 const (
 	nowLink   = "now"
+	newLink   = "new" // a link that is being made
 	namesFile = ".names"
 )
 
@@ -148,13 +149,12 @@ func (s *shelf) become(ctx context.Context, next map[string]*Artifact) error {
 		return errors.Join(err, os.RemoveAll(s.generation(n)))
 	}
 	for _, name := range slices.Sorted(maps.Keys(next)) {
-		s.folder.step("publish a name")
 		if err := s.publish(name); err != nil {
 			return err
 		}
 	}
 	s.folder.step("move now")
-	if err := replaceLink(strconv.Itoa(n), s.path(nowLink)); err != nil {
+	if err := s.replaceLink(strconv.Itoa(n), s.path(nowLink)); err != nil {
 		return err
 	}
 	s.generations = append(s.generations, n)
@@ -195,13 +195,14 @@ func (s *shelf) build(ctx context.Context, n int, next map[string]*Artifact) err
 func (s *shelf) publish(name string) error {
 	at, target := s.public(name)
 	for {
+		s.folder.step("publish a name")
 		err := os.Symlink(target, at)
 		switch {
 		case errors.Is(err, fs.ErrExist):
 			if have, err := os.Readlink(at); err == nil && have == target {
 				return nil
 			}
-			return replaceLink(target, at) // which nobody has any more
+			return s.replaceLink(target, at) // which nobody has any more
 		case !errors.Is(err, fs.ErrNotExist):
 			return err
 		}
@@ -243,7 +244,7 @@ func (s *shelf) clear() error {
 }
 
 // unpublish removes the public names that drop picks, and the folders that
-// become empty.
+// become empty, also where a crash has left nothing but these.
 func (s *shelf) unpublish(drop func(name string) bool) error {
 	var errs []error
 	for name := range s.named {
@@ -252,16 +253,31 @@ func (s *shelf) unpublish(drop func(name string) bool) error {
 		}
 		s.folder.step("remove a name")
 		at, target := s.public(name)
-		if have, err := os.Readlink(at); err != nil || have != target {
-			continue // another owner's by now, or gone
+		if have, err := os.Readlink(at); err == nil && have == target { // not another owner's by now
+			if err := os.Remove(at); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, err)
+			}
 		}
-		if err := os.Remove(at); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-			continue
-		}
-		for dir := path.Dir(name); dir != "." && os.Remove(filepath.Join(s.folder.dir, filepath.FromSlash(dir))) == nil; {
-			dir = path.Dir(dir)
+		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+			s.folder.step("remove a folder")
+			if err := os.Remove(filepath.Join(s.folder.dir, filepath.FromSlash(dir))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				break // what else is in it stays
+			}
 		}
 	}
 	return task.Join(errs...)
+}
+
+// replaceLink makes a symbolic link in one step, in place of one that may be
+// there. What a crash leaves is in the shelf, and the next call's to replace.
+func (s *shelf) replaceLink(target, name string) error {
+	fresh := s.path(newLink)
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Symlink(target, fresh); err != nil {
+		return err
+	}
+	s.folder.step("move a link")
+	return os.Rename(fresh, name)
 }

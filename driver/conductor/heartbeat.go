@@ -142,7 +142,8 @@ func (c *Conductor) beat(ctx context.Context, uuid string, h beat) {
 }
 
 // onBeat moves a waiting node on, unless its work has failed and the store did
-// not take that; the task is locked.
+// not take that. It ends work that a process died in the middle of, which Run may
+// have missed behind a lock that was held just then. The task is locked.
 func (c *Conductor) onBeat(ctx context.Context, t *task.Task, h deploy.Heartbeat) error {
 	n := t.Node
 	if why := c.unsavedFailure(n); why != nil {
@@ -154,6 +155,9 @@ func (c *Conductor) onBeat(ctx context.Context, t *task.Task, h deploy.Heartbeat
 	case task.RescueWait:
 		return c.rescueBeat(ctx, t, h)
 	default:
+		if state.Working() {
+			return c.fail(ctx, t, task.EventFail, interrupted(n))
+		}
 		return nil // the work that it belonged to has ended
 	}
 	c.askStep(n)

@@ -66,6 +66,24 @@ func TestHeartbeatUnknownNode(t *testing.T) {
 	})
 }
 
+// TestHeartbeatOfInterruptedWork has a ramdisk call after its conductor died in the
+// middle of a piece of work, which Run did not see when it began: the ramdisk's
+// lookup had the lock just then.
+func TestHeartbeatOfInterruptedWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, task.Deploying)
+		r.make(r.host, conductor.Config{})
+		lookup, err := r.conductor.Manager().TryAcquire(t.Context(), n1, "lookup")
+		require.NoError(t, err)
+		r.run(r.host)
+		require.NoError(t, lookup.Release(t.Context()))
+		r.requireState(task.Deploying)
+		require.NoError(t, r.beat(t.Context()))
+		r.requireState(task.DeployFail)
+		require.Contains(t, r.node().LastError, "ended in the middle")
+	})
+}
+
 // TestHeartbeatIsSaved has what the driver learns from a heartbeat in the store,
 // while the wait, and its time, go on.
 func TestHeartbeatIsSaved(t *testing.T) {

@@ -28,6 +28,12 @@ type Config struct {
 	// required with Modules.
 	ModulesDir string
 
+	// Busybox is the path of a static busybox for the machine's architecture, as
+	// Debian's package busybox-static has it. With it the ramdisk is one for rescues
+	// as well: the rescue user logs in on the kernel's consoles. Empty: it is not,
+	// unless Files have a program /sbin/rescue (linux.RescueProgram) of the site's own.
+	Busybox string
+
 	// Files are further files. An etc/modules among them is refused.
 	Files []initramfs.File
 }
@@ -42,6 +48,13 @@ func Write(w io.Writer, c Config) error {
 		errs = append(errs, &task.Error{Op: op, Field: "Agent", Err: err, Remedy: "build it: CGO_ENABLED=0 go build ./agent/ramdisk/cmd/ferrule-ramdisk"})
 	}
 	files = append(files, initramfs.File{Name: "init", Mode: 0o755, Data: agent})
+	if c.Busybox != "" {
+		busybox, err := os.ReadFile(c.Busybox)
+		if err != nil {
+			errs = append(errs, &task.Error{Op: op, Field: "Busybox", Err: err, Remedy: "name a static busybox"})
+		}
+		files = append(files, rescue(busybox)...)
+	}
 	modules, err := c.modules()
 	if err != nil {
 		errs = append(errs, &task.Error{Op: op, Field: "Modules", Err: err})

@@ -55,7 +55,21 @@ func TestWrite(t *testing.T) {
 	require.True(t, bytes.Equal(first.Bytes(), second.Bytes()), "the same parts give the same bytes")
 	text := unpack(t, first.Bytes())
 	require.Contains(t, text, "/lib/modules/kernel/core/failover.ko\n/lib/modules/kernel/net/net_failover.ko\n/lib/modules/kernel/net/virtio_net.ko\n/lib/modules/kernel/nvme-core.ko.xz\n")
+	require.NotContains(t, text, "sbin/rescue")
 	for _, content := range []string{"AGENT", "NET_FAILOVER", "NVME", "hello"} {
+		require.Contains(t, text, content)
+	}
+}
+
+func TestRescue(t *testing.T) {
+	c := kernel(t)
+	c.Busybox = filepath.Join(t.TempDir(), "busybox")
+	require.ErrorContains(t, builder.Write(io.Discard, c), "name a static busybox")
+	require.NoError(t, os.WriteFile(c.Busybox, []byte("BUSYBOX"), 0o644))
+	var out bytes.Buffer
+	require.NoError(t, builder.Write(&out, c))
+	text := unpack(t, out.Bytes())
+	for _, content := range []string{"bin/busybox", "BUSYBOX", "sbin/rescue", "respawn:/sbin/getty"} {
 		require.Contains(t, text, content)
 	}
 }

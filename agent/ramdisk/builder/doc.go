@@ -3,6 +3,6 @@
 //
 //	err := builder.Write(w, builder.Config{Agent: "ferrule-ramdisk", Modules: []string{"nvme", "ixgbe"}, ModulesDir: "/lib/modules/6.1.0-50-amd64"})
 //
-// The agent is the first and only program of it. The same parts give the same
-// bytes.
+// The agent is the first and only program of it, unless it is to be one for
+// rescues, too ([Config].Busybox). The same parts give the same bytes.
 package builder

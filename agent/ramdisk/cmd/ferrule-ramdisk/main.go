@@ -6,11 +6,17 @@
 // that the kernel's command line names (ipa-api-url). Its log is on the console.
 //
 // In a ramdisk that has a first process of its own it only is the agent.
+//
+// A ramdisk that has a program /sbin/rescue can be handed to a rescue user: the
+// agent then becomes that program. One that has none refuses a rescue, for there
+// is nothing in it to log in to.
 package main
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -35,8 +41,12 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	host := machine(log)
 	for {
-		err := run(ctx, log, first)
+		err := run(ctx, log, host)
+		if r, ok := host.(*linux.Rescue); ok && err == nil {
+			err = r.HandOver()
+		}
 		if err == nil {
 			log.Info("the machine was told to stop")
 		} else {
@@ -68,12 +78,24 @@ func logFile() io.Writer {
 // as an address of IPv6.
 const addressWait = 30 * time.Second
 
-func run(ctx context.Context, log *slog.Logger, first bool) error {
+// machine is what the agent works on.
+func machine(log *slog.Logger) ramdisk.Host {
+	r, err := linux.NewRescue(linux.Host{})
+	if err == nil {
+		return r
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		log.Error("the machine cannot be rescued", "error", err)
+	}
+	return linux.Host{}
+}
+
+func run(ctx context.Context, log *slog.Logger, host ramdisk.Host) error {
 	line, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
 		return err
 	}
-	if first {
+	if os.Getpid() == 1 {
 		network, stop := context.WithCancel(ctx)
 		ended, ready := make(chan struct{}), make(chan struct{})
 		go func() {
@@ -92,7 +114,7 @@ func run(ctx context.Context, log *slog.Logger, first bool) error {
 		case <-ctx.Done():
 		}
 	}
-	return ramdisk.Run(ctx, ramdisk.Config{Parameters: ramdisk.ParseCommandLine(string(line)), Host: linux.Host{}, Logger: log})
+	return ramdisk.Run(ctx, ramdisk.Config{Parameters: ramdisk.ParseCommandLine(string(line)), Host: host, Logger: log})
 }
 
 func exitCode(err error) int {

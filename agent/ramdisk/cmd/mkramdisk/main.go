@@ -3,6 +3,7 @@
 //
 //	mkramdisk -o ramdisk.img
 //	mkramdisk -o ramdisk.img -modules /lib/modules/6.1.0-50-amd64 -load nvme,ixgbe
+//	mkramdisk -o rescue.img -rescue /bin/busybox
 //
 // The agent is built by the go command, for this architecture or $GOARCH, unless
 // -agent names one.
@@ -27,8 +28,9 @@ func main() {
 	agent := flag.String("agent", "", "static program of the agent; empty: it is built")
 	modules := flag.String("modules", "", "folder of the kernel's modules, with modules.dep")
 	load := flag.String("load", "", "names of modules to load, separated by commas")
+	busybox := flag.String("rescue", "", "static busybox that a rescue user works with, as Debian's package busybox-static has it; empty: machines cannot be rescued by the ramdisk")
 	flag.Parse()
-	c := builder.Config{Agent: *agent, ModulesDir: *modules}
+	c := builder.Config{Agent: *agent, ModulesDir: *modules, Busybox: *busybox}
 	if *load != "" {
 		c.Modules = strings.Split(*load, ",")
 	}
