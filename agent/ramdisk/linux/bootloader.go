@@ -22,9 +22,11 @@ import (
 
 var _ ramdisk.BootLoaderInstaller = Host{}
 
-// InstallBootLoader implements [ramdisk.BootLoaderInstaller]: the image's own grub
-// installs itself, with the image's root file system for its root. The ramdisk
-// needs no tools, but its kernel the drivers of the file systems.
+// InstallBootLoader implements [ramdisk.BootLoaderInstaller], as
+// ironic-python-agent does: an image with loaders for UEFI in /boot/efi has them
+// copied to the EFI system partition; else the image's own grub installs itself,
+// with the image's root file system for its root. The ramdisk needs no tools, but
+// its kernel the drivers of the file systems.
 func (h Host) InstallBootLoader(ctx context.Context, b ramdisk.BootLoader) (err error) {
 	d, err := h.OpenDisk(ctx, b.Disk)
 	if err != nil {
@@ -45,8 +47,9 @@ func (h Host) InstallBootLoader(ctx context.Context, b ramdisk.BootLoader) (err 
 	return g.install(ctx, &root{dir: dir, attach: attach, detach: detach, run: runIn})
 }
 
-// A grub is where one is to be installed: device paths, "" for none.
-type grub struct{ disk, root, esp, prep string }
+// A grub is where one is to be installed: device paths, "" for none, and what the
+// ESP's file system is known by.
+type grub struct{ disk, root, esp, prep, espID string }
 
 // findPartitions finds those that b names.
 func findPartitions(d ramdisk.Disk, b ramdisk.BootLoader) (grub, error) {
@@ -73,7 +76,7 @@ func findPartitions(d ramdisk.Disk, b ramdisk.BootLoader) (grub, error) {
 		case id != "" && id == b.RootUUID:
 			g.root = at
 		case id != "" && id == b.ESPUUID && b.BootMode == string(disk.UEFI):
-			g.esp = at
+			g.esp, g.espID = at, id
 		case p.UUID == b.PRePUUID:
 			g.prep = at
 		}
@@ -115,9 +118,13 @@ type root struct {
 	inUse  []string
 }
 
-// mount mounts source at a folder of the root, until close.
+// mount mounts source at a folder of the root, which is made where there is none,
+// until close.
 func (r *root) mount(source, at, kind string) error {
 	target := filepath.Join(r.dir, at)
+	if err := os.MkdirAll(target, 0o755); err != nil {
+		return err
+	}
 	if err := r.attach(source, target, kind); err != nil {
 		return fmt.Errorf("mounting %s at /%s: %w", source, at, err)
 	}
@@ -145,32 +152,57 @@ func (r *root) has(programs ...string) string {
 	return ""
 }
 
-// install mounts the image and has its grub write itself to the disk.
+// install mounts the image and makes the disk boot by what the image has.
 func (g grub) install(ctx context.Context, r *root) (err error) {
 	defer func() { err = errors.Join(err, r.close()) }()
 	if err := r.mount(g.root, "", ""); err != nil {
 		return err
 	}
 	installer := r.has("/usr/sbin/grub2-install", "/usr/sbin/grub-install", "/sbin/grub2-install", "/sbin/grub-install")
-	if installer == "" {
+	switch {
+	case g.esp != "" && r.hasLoader():
+		err = g.copyLoaders(ctx, r, installer)
+	case installer != "":
+		err = g.runInstaller(ctx, r, installer)
+	case g.esp != "":
+		return errors.New("the image has no grub-install, and no EFI/BOOT/BOOT*.EFI in /boot/efi")
+	default:
 		return errors.New("the image has no grub-install")
 	}
+	if err == nil && g.esp != "" {
+		err = r.addToFstab(g.espID)
+	}
+	return err
+}
+
+// runInstaller has the image's grub write itself to the disk.
+func (g grub) runInstaller(ctx context.Context, r *root, installer string) error {
 	if g.esp != "" {
-		if err := os.MkdirAll(filepath.Join(r.dir, "boot/efi"), 0o755); err != nil {
-			return err
-		}
 		if err := r.mount(g.esp, "boot/efi", "vfat"); err != nil {
 			return err
 		}
 	}
+	if err := r.mountKernel(); err != nil {
+		return err
+	}
+	if err := r.run(ctx, r.dir, append([]string{installer}, g.arguments()...)...); err != nil {
+		return err
+	}
+	return r.configure(ctx, installer)
+}
+
+// mountKernel mounts what programs find the machine by.
+func (r *root) mountKernel() error {
 	for _, m := range []struct{ source, at, kind string }{{"/dev", "dev", "bind"}, {"proc", "proc", "proc"}, {"sysfs", "sys", "sysfs"}, {"tmpfs", "run", "tmpfs"}} {
 		if err := r.mount(m.source, m.at, m.kind); err != nil {
 			return err
 		}
 	}
-	if err := r.run(ctx, r.dir, append([]string{installer}, g.arguments()...)...); err != nil {
-		return err
-	}
+	return nil
+}
+
+// configure has grub find what there is to boot.
+func (r *root) configure(ctx context.Context, installer string) error {
 	config := "/boot/grub/grub.cfg"
 	if strings.HasSuffix(installer, "grub2-install") {
 		config = "/boot/grub2/grub.cfg"
