@@ -32,7 +32,21 @@ import (
 	"github.com/ferrule/ferrule/task/tasktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if stage := stages[os.Getenv(stageEnv)]; stage != nil {
+		if err := stage(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// stages are what this program does before its tests, or in their place, by the
+// value of stageEnv.
+var stages = map[string]func() error{}
+
+const stageEnv = "FERRULE_ISCSI_STAGE"
 
 const mib = 1 << 20
 
@@ -190,6 +204,41 @@ func TestDeploy(t *testing.T) {
 	defer r.mu.Unlock()
 	last := r.seen[len(r.seen)-1]
 	require.Equal(t, last.Total, last.Done)
+}
+
+// TestDeployPartitions has an image that is a root file system.
+func TestDeployPartitions(t *testing.T) {
+	t.Parallel()
+	r := newRack(t, agenttest.Config{}, func(n *task.Node) {
+		path := n.InstanceInfo.Text("image_source")
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		require.NoError(t, err)
+		defer f.Close()
+		uuid, err := disk.FormatSwap(&disk.Disk{Device: f, Size: 6 * mib}, "root") // anything with a UUID
+		require.NoError(t, err)
+		data, err := os.ReadFile(path)
+		require.NoError(t, err)
+		n.InstanceInfo["image_os_hash_value"] = fmt.Sprintf("%x", sha256.Sum256(data))
+		n.InstanceInfo["image_type"], n.InstanceInfo["root_gb"], n.InstanceInfo["swap_mb"] = "partition", 1, 32
+		n.InstanceInfo["capabilities"] = "boot_option:netboot"
+		n.InstanceInfo["configdrive"] = map[string]any{"meta_data": map[string]any{"hostname": "web-1"}}
+		n.Extra = task.Info{"root": uuid}
+	})
+	require.NoError(t, r.bring(t))
+	record, err := r.conductor.Manager().Get(t.Context(), r.node.UUID)
+	require.NoError(t, err)
+	require.Equal(t, record.Node.Extra.Text("root"), record.Node.DriverInternalInfo.Text("root_uuid_or_disk_id"))
+	whole := &disk.Disk{Device: readOnly{r.machine.Disk()}, Size: 8 << 30}
+	table, err := disk.Read(whole)
+	require.NoError(t, err)
+	var labels []string
+	for _, p := range table.Partitions {
+		_, label, err := disk.Identify(whole.Section(p.Start, p.Size))
+		require.NoError(t, err)
+		labels = append(labels, label)
+	}
+	require.Equal(t, []string{"swap1", "config-2", "root"}, labels)
+	require.NotContains(t, r.machine.Orders(), "image.install_bootloader")
 }
 
 type readOnly struct{ io.ReaderAt }
