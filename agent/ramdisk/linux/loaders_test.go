@@ -118,3 +118,16 @@ func TestFstab(t *testing.T) {
 		})
 	}
 }
+
+func TestPartitionsHaveNames(t *testing.T) {
+	d, b := partitioned(t, "nvme0n1", disk.Layout{RootMiB: 10, LocalBoot: true, BootMode: disk.UEFI, ESPMiB: 40})
+	h := linux.Host{Root: t.TempDir()}
+	for range 2 {
+		require.NoError(t, linux.NameForTest(h, d, b))
+		for id, device := range map[string]string{b.RootUUID: "../../nvme0n1p2", b.ESPUUID: "../../nvme0n1p1"} {
+			to, err := os.Readlink(filepath.Join(h.Root, "dev/disk/by-uuid", id))
+			require.NoError(t, err)
+			require.Equal(t, device, to)
+		}
+	}
+}
