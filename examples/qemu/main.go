@@ -71,8 +71,6 @@ func (o *options) check() error {
 		return fmt.Errorf("-deploy %s: there are agent and iscsi", o.deploy)
 	case o.imageType != task.WholeDisk && o.imageType != task.Partition:
 		return fmt.Errorf("-image-type %s: there are whole-disk and partition", o.imageType)
-	case o.imageType == task.Partition && o.image == "" && o.firmware == task.BIOS:
-		return fmt.Errorf("-image-type partition: the image made here has loaders for UEFI only; add -firmware uefi or -image")
 	case o.boot == "http" && o.firmware == task.BIOS:
 		return fmt.Errorf("-boot http: only UEFI firmware can; add -firmware uefi")
 	}

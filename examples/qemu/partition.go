@@ -17,8 +17,8 @@ import (
 const rootUUID = "5b1c7a3e-2f0d-4b7e-9a55-6f3d1c0e8b42"
 
 // makePartitionImage makes the image of a root file system as distributions have
-// it: kernel and configuration of grub in /boot, signed loaders for UEFI in
-// /boot/efi, and the system in /sbin/init.
+// it: grub, which installs itself for BIOS, its kernel in /boot, signed loaders for
+// UEFI in /boot/efi, and the system in /sbin/init.
 func (s *site) makePartitionImage(ctx context.Context, path string, parts builder.Config) error {
 	system, err := s.makeSystem(ctx, parts, "isofs", "ext4")
 	if err != nil {
@@ -33,13 +33,17 @@ func (s *site) makePartitionImage(ctx context.Context, path string, parts builde
 		return err
 	}
 	files := map[string][]byte{
-		"boot/vmlinuz": system.kernel, "boot/initrd": system.ramdisk, "boot/grub/grub.cfg": []byte(menu),
-		"boot/efi/EFI/debian/grub.cfg": []byte(findMenu), "sbin/init": program, "etc/fstab": []byte("UUID=" + rootUUID + " / ext4 defaults 0 1\n"),
+		"boot/vmlinuz-1": system.kernel, "boot/initrd.img-1": system.ramdisk, "sbin/init": program,
+		"boot/efi/EFI/debian/grub.cfg": []byte(findMenu), "boot/grub/grubenv": []byte(grubEnvironment),
+		"etc/default/grub": []byte(grubDefaults), "etc/fstab": []byte("UUID=" + rootUUID + " / ext4 defaults 0 1\n"),
 	}
 	for name, data := range loaders {
 		files["boot/efi/"+name] = data
 	}
 	root := s.path("root")
+	if err := addGrub(ctx, root); err != nil {
+		return err
+	}
 	for _, dir := range []string{"dev", "proc", "sys", "run", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			return err
@@ -58,15 +62,6 @@ func (s *site) makePartitionImage(ctx context.Context, path string, parts builde
 	return os.RemoveAll(root)
 }
 
-// findMenu is what is beside the loader, and menu what it leads to.
-const (
-	findMenu = "search.fs_uuid " + rootUUID + " root\nset prefix=($root)/boot/grub\nconfigfile $prefix/grub.cfg\n"
-	menu     = `serial --unit=0 --speed=115200
-terminal_output serial
-set timeout=0
-menuentry "instance" {
-	linux /boot/vmlinuz root=UUID=` + rootUUID + ` ro console=ttyS0 quiet
-	initrd /boot/initrd
-}
-`
-)
+// findMenu is what Debian has beside the loader for UEFI: it leads to what grub's
+// scripts make.
+const findMenu = "search.fs_uuid " + rootUUID + " root\nset prefix=($root)/boot/grub\nconfigfile $prefix/grub.cfg\n"
