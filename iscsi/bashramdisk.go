@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ferrule/ferrule/agent"
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/deploy"
 	"github.com/ferrule/ferrule/driver"
@@ -125,6 +126,7 @@ func (d *Deploy) Heartbeat(ctx context.Context, t *task.Task, h deploy.Heartbeat
 	if n.ProvisionState != task.DeployWait || h.Session != keyID(n.DriverInternalInfo.Text(keyDeploy)) {
 		return n.ProvisionState, nil // of a boot that is over
 	}
+	t.Observe(task.Evidence{Stage: agent.StageHeartbeat, Detail: h.Status + " of a ramdisk at " + h.CallbackURL, Failed: h.Status == statusError})
 	fail := func(err error) (task.State, error) {
 		return "", &task.Error{Op: op, Node: n.String(), Err: err, Remedy: "see the machine's console, then deploy again"}
 	}
