@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/boot/artifact"
 	"github.com/ferrule/ferrule/task"
 )
@@ -60,6 +61,10 @@ type Config struct {
 	// Writer writes images in place of the ramdisk, over what that offers; Tree and
 	// TreeURL are of no use then. Nil: the ramdisk fetches them and writes.
 	Writer Writer
+
+	// DeployParams are what the ramdisk of a deploy is told beside ipa-api-url; the
+	// network can read them. Nil: nothing.
+	DeployParams func(t *task.Task) (boot.Params, error)
 
 	// PowerOffWait is how long a ramdisk may take to power its machine off
 	// before the BMC does it. 0 means 35 s.

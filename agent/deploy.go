@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/deploy"
@@ -75,7 +76,15 @@ func (d *Deploy) Prepare(ctx context.Context, t *task.Task) error {
 			return err
 		}
 	}
-	return b.PrepareRamdisk(ctx, t, d.params())
+	params := d.params()
+	if d.cfg.DeployParams != nil {
+		more, err := d.cfg.DeployParams(t)
+		if err != nil {
+			return err
+		}
+		maps.Copy(params, more)
+	}
+	return b.PrepareRamdisk(ctx, t, params)
 }
 
 // params are what the ramdisk is told; the network can read them.

@@ -31,7 +31,8 @@ type Order struct {
 	// Instance is what goes onto the disk, but for Fill.
 	Instance install.Instance
 
-	// Host is the ramdisk's address.
+	// Host is the ramdisk's address. It is empty where no agent has called, and Ask
+	// fails then.
 	Host string
 
 	// Ask sends the ramdisk a command that it answers at once.
@@ -76,10 +77,6 @@ func writtenBefore(n *task.Node) (w written, ok bool) {
 // order reads what is to be written.
 func (d *Deploy) order(ctx context.Context, n *task.Node) (o Order, err error) {
 	const op = "agent.ExecuteStep"
-	s, err := sessionOf(op, n)
-	if err != nil {
-		return o, err
-	}
 	var p parameters
 	if err := n.Decode(op, &p); err != nil {
 		return o, err
@@ -103,7 +100,7 @@ func (d *Deploy) order(ctx context.Context, n *task.Node) (o Order, err error) {
 	if o.Instance, err = p.instance(ctx, op, n, d); err != nil {
 		return o, err
 	}
-	u, err := url.Parse(s.URL)
+	u, err := url.Parse(n.DriverInternalInfo.Text(keyURL))
 	if err != nil {
 		return o, nodeError(op, n, ErrUnreachable)
 	}

@@ -12,11 +12,25 @@
 // of this host is never copied, however many nodes are written at once, and qcow2
 // images are read as they are.
 //
+// # Ramdisks from before ironic-python-agent
+//
+// With [Config].BashRamdisk it deploys with the ramdisks of a shell script, too,
+// that Ironic had first: they export their disk without being asked and tell so by
+// vendor methods, those of a [Passthru], over a [Handler]:
+//
+//	p, err := iscsi.NewPassthru(c.Heartbeat) // the Vendor of the driver
+//	h, err := iscsi.NewHandler(m)
+//	mux.Handle("/v1/nodes/", h)
+//
+// They install boot loaders themselves and reboot into the instance when they are
+// told to, on their TCP port 10000. They have no steps and do not clean.
+//
 // # Trust
 //
 // The protocol of the ramdisk has no secret for the target: while it runs, whoever
 // reaches the portal can read and write the disk, as with Ironic. Keep the network
-// that machines boot from to yourself.
+// that machines boot from to yourself. A BashRamdisk is known by the key on its
+// kernel's command line, which the boot files of its node hold.
 //
 // Packages initiator and target are the two sides of the wire, and package
 // iscsitest is a test kit for programs that use them.

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/ferrule/ferrule/agent"
+	"github.com/ferrule/ferrule/deploy"
 	"github.com/ferrule/ferrule/deploy/disk"
 	"github.com/ferrule/ferrule/deploy/image"
 	"github.com/ferrule/ferrule/deploy/install"
@@ -25,6 +26,13 @@ type Config struct {
 	// Port is the TCP port of the ramdisks' targets. 0 means 3260.
 	Port int
 
+	// BashRamdisk deploys with ramdisks of the kind before ironic-python-agent, too,
+	// which export their disk by themselves and tell so by a [Passthru]; they do not
+	// clean (set automated_clean to false). They are told a key on the kernel's command line, as they always were: whoever reads
+	// what machines boot can have the image, its config drive included, written
+	// elsewhere.
+	BashRamdisk bool
+
 	// Writes bounds how many disks are written at once, each of which takes some
 	// MiB of memory; others wait. 0 means 8.
 	Writes int
@@ -39,7 +47,16 @@ type Config struct {
 
 // Deploy writes images over iSCSI ("iscsi" in Ironic). It needs a boot interface
 // beside it. One value serves every node.
-type Deploy struct{ *agentDeploy }
+type Deploy struct {
+	*agentDeploy
+	writer *writer
+}
+
+var (
+	_ deploy.DeployInterface = (*Deploy)(nil)
+	_ deploy.Heartbeater     = (*Deploy)(nil)
+	_ deploy.Stepper         = (*Deploy)(nil)
+)
 
 type agentDeploy = agent.Deploy // whose name as a field would hide its method Deploy
 
@@ -60,11 +77,14 @@ func New(c Config) (*Deploy, error) {
 	}
 	w := &writer{cfg: c, slots: make(chan struct{}, max(c.Writes, 1))}
 	c.Agent.Writer = w.write
+	if c.BashRamdisk {
+		c.Agent.DeployParams = w.bashParams
+	}
 	d, err := agent.New(c.Agent)
 	if err := task.Join(append(errs, err)...); err != nil {
 		return nil, err
 	}
-	return &Deploy{d}, nil
+	return &Deploy{d, w}, nil
 }
 
 type writer struct {
@@ -86,11 +106,15 @@ func (w *writer) write(ctx context.Context, t *task.Task, o agent.Order) (ids in
 	case <-ctx.Done():
 		return ids, context.Cause(ctx)
 	}
-	if err := w.startTarget(ctx, t.Node, o); err != nil {
-		return ids, err
+	target, told := targetOf(t.Node)
+	if !told {
+		target = exported{host: o.Host, port: strconv.Itoa(w.cfg.Port), name: TargetName(t.Node), lun: lun}
+		if err := w.startTarget(ctx, t.Node, o); err != nil {
+			return ids, err
+		}
 	}
 	lun, err := initiator.Open(ctx, initiator.Config{
-		Portal: net.JoinHostPort(o.Host, strconv.Itoa(w.cfg.Port)), Target: TargetName(t.Node), LUN: lun, Dial: w.cfg.Dial, Logger: t.Log(),
+		Portal: net.JoinHostPort(target.host, target.port), Target: target.name, LUN: target.lun, Dial: w.cfg.Dial, Logger: t.Log(),
 	})
 	if err != nil {
 		return ids, fmt.Errorf("the ramdisk's target: %w", err)

@@ -23,6 +23,7 @@ import (
 	"github.com/ferrule/ferrule/agent/agenttest"
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/boot/artifact"
+	"github.com/ferrule/ferrule/deploy"
 	"github.com/ferrule/ferrule/deploy/disk"
 	"github.com/ferrule/ferrule/driver"
 	"github.com/ferrule/ferrule/driver/conductor"
@@ -32,14 +33,36 @@ import (
 	"github.com/ferrule/ferrule/task/tasktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if stage := stages[os.Getenv(stageEnv)]; stage != nil {
+		if err := stage(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// stages are what this program does before its tests, or in their place, by the
+// value of stageEnv.
+var stages = map[string]func() error{}
+
+const stageEnv = "FERRULE_ISCSI_STAGE"
 
 const mib = 1 << 20
+
+// A powered machine boots with the parameters that its ramdisk was given, none for
+// the instance.
+type powered interface {
+	On() bool
+	PowerOn(parameters map[string]string)
+	PowerOff()
+}
 
 // A bmc is the power of a machine, which boots what it was prepared for.
 type bmc struct {
 	drivertest.Boot
-	machine *agenttest.Machine
+	machine powered
 
 	mu     sync.Mutex
 	params boot.Params
@@ -77,7 +100,7 @@ func (b *bmc) SetPowerState(_ context.Context, _ *task.Task, s driver.PowerState
 	if s != driver.PowerOn {
 		b.machine.PowerOff()
 	}
-	if s != driver.PowerOff && params != nil {
+	if s != driver.PowerOff && params != nil && !b.machine.On() {
 		b.machine.PowerOn(params)
 	}
 	return nil
@@ -99,7 +122,14 @@ type rack struct {
 }
 
 func newRack(t *testing.T, c agenttest.Config, change ...func(*task.Node)) *rack {
-	r := &rack{machine: agenttest.New(t, c), image: make([]byte, 6*mib)}
+	m := agenttest.New(t, c)
+	r := rackWith(t, m, iscsi.Config{}, change...)
+	r.machine = m
+	return r
+}
+
+func rackWith(t *testing.T, m powered, c iscsi.Config, change ...func(*task.Node)) *rack {
+	r := &rack{image: make([]byte, 6*mib)}
 	table := disk.Table{Label: disk.MBR, UUID: "0xfe11ce01", Partitions: []disk.Partition{{Start: mib, Size: 4 * mib, Type: disk.TypeLinux}}}
 	dir := t.TempDir()
 	path := filepath.Join(dir, "system.raw")
@@ -127,19 +157,25 @@ func newRack(t *testing.T, c agenttest.Config, change ...func(*task.Node)) *rack
 	probe, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, probe.Close())
-	d, err := iscsi.New(iscsi.Config{
-		Agent: agent.Config{APIURL: server.URL, ImageDirs: artifact.Dirs{dir}, HTTPClient: &http.Client{Transport: transport}, PowerOffWait: 5 * time.Second},
-		Port:  probe.Addr().(*net.TCPAddr).Port, Observer: r.observe,
+	c.Agent = agent.Config{APIURL: server.URL, ImageDirs: artifact.Dirs{dir}, HTTPClient: &http.Client{Transport: transport}, PowerOffWait: 5 * time.Second}
+	c.Port, c.Observer = probe.Addr().(*net.TCPAddr).Port, r.observe
+	d, err := iscsi.New(c)
+	require.NoError(t, err)
+	vendor, err := iscsi.NewPassthru(func(ctx context.Context, node string, h deploy.Heartbeat) error {
+		return r.conductor.Heartbeat(ctx, node, h)
 	})
 	require.NoError(t, err)
-	b := &bmc{machine: r.machine}
+	b := &bmc{machine: m}
 	var registry driver.Registry
-	require.NoError(t, registry.Add(driver.Driver{Title: "fake", Power: b, Boot: b, Deploy: d}))
+	require.NoError(t, registry.Add(driver.Driver{Title: "fake", Power: b, Boot: b, Deploy: d, Vendor: vendor}))
 	r.conductor, err = conductor.New(conductor.Config{Store: new(task.MemoryStore), Registry: &registry, Logger: tasktest.Logger(t), CallbackTimeout: 20 * time.Second})
 	require.NoError(t, err)
 	h, err := agent.NewHandler(agent.HandlerConfig{Manager: r.conductor.Manager(), Heartbeat: r.conductor.Heartbeat, HeartbeatTimeout: time.Second})
 	require.NoError(t, err)
 	mux.Handle("/", h)
+	passthru, err := iscsi.NewHandler(r.conductor.Manager())
+	require.NoError(t, err)
+	mux.Handle("/v1/nodes/", passthru)
 	port := tasktest.Port(n)
 	port.Address = "52:54:00:00:00:01"
 	require.NoError(t, r.conductor.Manager().Create(t.Context(), n, port))
@@ -147,7 +183,7 @@ func newRack(t *testing.T, c agenttest.Config, change ...func(*task.Node)) *rack
 	ended := make(chan error)
 	go func() { ended <- r.conductor.Run(ctx) }()
 	t.Cleanup(func() {
-		r.machine.PowerOff()
+		m.PowerOff()
 		stop()
 		require.NoError(t, <-ended)
 		server.Close()
@@ -190,6 +226,47 @@ func TestDeploy(t *testing.T) {
 	defer r.mu.Unlock()
 	last := r.seen[len(r.seen)-1]
 	require.Equal(t, last.Total, last.Done)
+}
+
+// partitionImage makes n's image one of a root file system, whose UUID is in
+// extra.root.
+func partitionImage(t *testing.T, n *task.Node) {
+	path := n.InstanceInfo.Text("image_source")
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer f.Close()
+	uuid, err := disk.FormatSwap(&disk.Disk{Device: f, Size: 6 * mib}, "root") // anything with a UUID
+	require.NoError(t, err)
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	n.InstanceInfo["image_os_hash_value"] = fmt.Sprintf("%x", sha256.Sum256(data))
+	n.InstanceInfo["image_type"], n.InstanceInfo["root_gb"], n.InstanceInfo["swap_mb"] = "partition", 1, 32
+	n.InstanceInfo["configdrive"] = map[string]any{"meta_data": map[string]any{"hostname": "web-1"}}
+	n.Extra = task.Info{"root": uuid}
+}
+
+// TestDeployPartitions has an image that is a root file system.
+func TestDeployPartitions(t *testing.T) {
+	t.Parallel()
+	r := newRack(t, agenttest.Config{}, func(n *task.Node) {
+		partitionImage(t, n)
+		n.InstanceInfo["capabilities"] = "boot_option:netboot"
+	})
+	require.NoError(t, r.bring(t))
+	record, err := r.conductor.Manager().Get(t.Context(), r.node.UUID)
+	require.NoError(t, err)
+	require.Equal(t, record.Node.Extra.Text("root"), record.Node.DriverInternalInfo.Text("root_uuid_or_disk_id"))
+	whole := &disk.Disk{Device: readOnly{r.machine.Disk()}, Size: 8 << 30}
+	table, err := disk.Read(whole)
+	require.NoError(t, err)
+	var labels []string
+	for _, p := range table.Partitions {
+		_, label, err := disk.Identify(whole.Section(p.Start, p.Size))
+		require.NoError(t, err)
+		labels = append(labels, label)
+	}
+	require.Equal(t, []string{"swap1", "config-2", "root"}, labels)
+	require.NotContains(t, r.machine.Orders(), "image.install_bootloader")
 }
 
 type readOnly struct{ io.ReaderAt }

@@ -24,25 +24,39 @@ const (
 	imageSize = 66 * mib
 )
 
-// makeImage makes the image of a disk whose one partition has a boot loader, a
-// kernel, and package instance as its system.
-func (s *site) makeImage(ctx context.Context, path string, firmware task.BootMode, parts builder.Config) error {
+// A system is what boots in an image: package instance, and nothing else.
+type system struct {
+	program         string // path of the instance's
+	kernel, ramdisk []byte
+}
+
+// makeSystem makes the system of an image, with the modules that it needs.
+func (s *site) makeSystem(ctx context.Context, parts builder.Config, modules ...string) (y system, err error) {
 	parts.Agent = s.path("instance")
+	y.program = parts.Agent
 	if err := goBuild(ctx, parts.Agent, "github.com/ferrule/ferrule/examples/qemu/instance"); err != nil {
-		return err
+		return y, err
 	}
 	if len(parts.Modules) > 0 {
-		parts.Modules = append(parts.Modules, "isofs")
+		parts.Modules = append(parts.Modules, modules...)
 	}
-	var system bytes.Buffer
-	if err := builder.Write(&system, parts); err != nil {
-		return err
+	var ramdisk bytes.Buffer
+	if err := builder.Write(&ramdisk, parts); err != nil {
+		return y, err
 	}
-	kernel, err := os.ReadFile(s.path("kernel"))
+	y.ramdisk = ramdisk.Bytes()
+	y.kernel, err = os.ReadFile(s.path("kernel"))
+	return y, err
+}
+
+// makeDiskImage makes the image of a disk whose one partition has a boot loader
+// and the system.
+func (s *site) makeDiskImage(ctx context.Context, path string, firmware task.BootMode, parts builder.Config) error {
+	system, err := s.makeSystem(ctx, parts, "isofs")
 	if err != nil {
 		return err
 	}
-	files := []fat.File{fat.Bytes("vmlinuz", kernel), fat.Bytes("initrd", system.Bytes())}
+	files := []fat.File{fat.Bytes("vmlinuz", system.kernel), fat.Bytes("initrd", system.ramdisk)}
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -58,7 +72,10 @@ func (s *site) makeImage(ctx context.Context, path string, firmware task.BootMod
 		if err != nil {
 			return err
 		}
-		files = append(files, append(loaders, fat.Bytes("EFI/debian/grub.cfg", []byte(grubConfig)))...)
+		for name, data := range loaders {
+			files = append(files, fat.Bytes(name, data))
+		}
+		files = append(files, fat.Bytes("EFI/debian/grub.cfg", []byte(grubConfig)))
 	}
 	d := &disk.Disk{Device: f, Size: imageSize}
 	if err := table.Write(d); err != nil {
@@ -87,8 +104,9 @@ initrd /initrd
 boot
 `
 
-func efiLoaders(ctx context.Context) ([]fat.File, error) {
-	var files []fat.File
+// efiLoaders are Debian's signed ones, by their names on an EFI system partition.
+func efiLoaders(ctx context.Context) (map[string][]byte, error) {
+	files := map[string][]byte{}
 	for _, l := range []struct{ pkg, file, name string }{
 		{"shim-signed", "usr/lib/shim/shimx64.efi.signed", "EFI/BOOT/BOOTX64.EFI"},
 		{"grub-efi-amd64-signed", "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed", "EFI/BOOT/grubx64.efi"},
@@ -97,11 +115,9 @@ func efiLoaders(ctx context.Context) ([]fat.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		data, err := os.ReadFile(filepath.Join(dir, l.file))
-		if err != nil {
+		if files[l.name], err = os.ReadFile(filepath.Join(dir, l.file)); err != nil {
 			return nil, err
 		}
-		files = append(files, fat.Bytes(l.name, data))
 	}
 	return files, nil
 }

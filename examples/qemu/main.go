@@ -9,6 +9,7 @@
 //	go run ./examples/qemu -firmware bios -boot pxe    pxelinux by TFTP
 //	go run ./examples/qemu -boot http                  UEFI HTTP boot
 //	go run ./examples/qemu -deploy iscsi               the disk is written from here
+//	go run ./examples/qemu -image-type partition       the image is a root file system
 //
 // The machine's network is the one that QEMU has inside of its process ("user").
 // Power and management of it are in the package machine beside this one, as a
@@ -29,13 +30,14 @@ import (
 )
 
 type options struct {
-	firmware task.BootMode
-	boot     string
-	deploy   string
-	kernel   string
-	image    string
-	console  bool
-	timeout  time.Duration
+	firmware  task.BootMode
+	boot      string
+	deploy    string
+	kernel    string
+	image     string
+	imageType task.ImageType
+	console   bool
+	timeout   time.Duration
 }
 
 func main() {
@@ -44,11 +46,12 @@ func main() {
 	flag.StringVar(&o.boot, "boot", "ipxe", "pxe (pxelinux, or shim and grub, by TFTP), ipxe (over HTTP), or http (UEFI HTTP boot, then iPXE)")
 	flag.StringVar(&o.deploy, "deploy", "agent", "agent (the ramdisk fetches the image) or iscsi (this program writes it to the disk that the ramdisk exports)")
 	flag.StringVar(&o.kernel, "kernel", "", "kernel of the ramdisk, with drivers for virtio built in; empty: Debian's for clouds")
-	flag.StringVar(&o.image, "image", "", "raw whole-disk image to deploy; empty: a small one that reads its config drive")
+	flag.StringVar(&o.image, "image", "", "raw image to deploy; empty: a small one that reads its config drive")
+	imageType := flag.String("image-type", string(task.WholeDisk), "whole-disk or partition, whose boot loader the ramdisk installs")
 	flag.BoolVar(&o.console, "console", true, "show the machine's console")
 	flag.DurationVar(&o.timeout, "timeout", 5*time.Minute, "how long the machine may take for each phase")
 	flag.Parse()
-	o.firmware = task.BootMode(*firmware)
+	o.firmware, o.imageType = task.BootMode(*firmware), task.ImageType(*imageType)
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -66,6 +69,8 @@ func (o *options) check() error {
 		return fmt.Errorf("-boot %s: there are pxe, ipxe and http", o.boot)
 	case o.deploy != "agent" && o.deploy != "iscsi":
 		return fmt.Errorf("-deploy %s: there are agent and iscsi", o.deploy)
+	case o.imageType != task.WholeDisk && o.imageType != task.Partition:
+		return fmt.Errorf("-image-type %s: there are whole-disk and partition", o.imageType)
 	case o.boot == "http" && o.firmware == task.BIOS:
 		return fmt.Errorf("-boot http: only UEFI firmware can; add -firmware uefi")
 	}

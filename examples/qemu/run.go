@@ -128,15 +128,16 @@ func (c *console) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// await waits until the machine has written text.
+// await waits until the machine has written a line with text in it.
 func (c *console) await(ctx context.Context, text string, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
 		c.mu.Lock()
-		found, more := strings.Contains(c.text.String(), text), c.more
+		_, rest, found := strings.Cut(c.text.String(), text)
+		more := c.more
 		c.mu.Unlock()
-		if found {
+		if found && strings.Contains(rest, "\n") { // so that it was shown, too
 			return nil
 		}
 		select {

@@ -99,7 +99,8 @@ func (s *site) makeFiles(ctx context.Context, o *options) (err error) {
 		if o.kernel, parts.ModulesDir, err = debian.Kernel(ctx); err != nil {
 			return fmt.Errorf("%w; or name a kernel with -kernel", err)
 		}
-		parts.Modules = []string{"virtio_rng", "virtio_pci", "virtio_net", "virtio_blk"} // without entropy nothing random can be had
+		// Without entropy nothing random can be had; with vfat loaders get to where UEFI looks.
+		parts.Modules = []string{"virtio_rng", "virtio_pci", "virtio_net", "virtio_blk", "ext4", "vfat", "nls_cp437", "nls_ascii"}
 	}
 	kernel, err := os.ReadFile(o.kernel)
 	if err != nil {
@@ -129,7 +130,10 @@ func (s *site) makeFiles(ctx context.Context, o *options) (err error) {
 		return err
 	}
 	s.image = s.path("image")
-	return s.makeImage(ctx, s.image, o.firmware, parts)
+	if o.imageType == task.Partition {
+		return s.makePartitionImage(ctx, s.image, parts)
+	}
+	return s.makeDiskImage(ctx, s.image, o.firmware, parts)
 }
 
 // goBuild builds a program for the machine.
@@ -293,9 +297,12 @@ func (s *site) enroll(ctx context.Context, o options) error {
 			"kernel_append_params": fmt.Sprintf("%%default%% ipa-advertise-host=127.0.0.1 ipa-advertise-port=%d", s.agentPort),
 		},
 		InstanceInfo: task.Info{
-			"image_source": s.image, "image_os_hash_algo": "sha256", "image_os_hash_value": fmt.Sprintf("%x", sha256.Sum256(data)),
+			"image_source": s.image, "image_type": string(o.imageType), "image_os_hash_algo": "sha256", "image_os_hash_value": fmt.Sprintf("%x", sha256.Sum256(data)),
 			"configdrive": map[string]any{"meta_data": map[string]any{"hostname": instanceName}},
 		},
+	}
+	if o.imageType == task.Partition {
+		node.InstanceInfo["root_gb"] = max(1, (len(data)+1<<30-1)>>30)
 	}
 	return s.conductor.Enroll(ctx, node, &task.Port{Address: nodeMAC})
 }

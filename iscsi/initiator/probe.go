@@ -178,9 +178,9 @@ func (s *session) pages(ctx context.Context, u *unit, capacity scsi.Capacity) er
 			u.names += fmt.Sprintf("%02x:%x ", n, content)
 		}
 	}
-	u.zeroes = capacity.Provisioning && capacity.ReadsZeros
 	u.unmap = capacity.Provisioning && provisioning.Unmap
 	u.writeSame = capacity.Provisioning && provisioning.WriteSame16
+	u.zeroes = (u.unmap || u.writeSame) && capacity.ReadsZeros // a target may promise it without a way to discard
 	u.maxTransfer = maxTransfer
 	if n := int64(u.limits.MaxTransfer); n > 0 {
 		u.maxTransfer = int(max(min(n*int64(u.blockSize), maxTransfer), int64(u.blockSize)))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -21,7 +22,7 @@ import (
 func needLab(t *testing.T) {
 	t.Helper()
 	if os.Getenv("FERRULE_LAB") != "1" {
-		t.Skip("FERRULE_LAB is not 1: needs root and Debian's tgt, libiscsi-bin and qemu-utils")
+		t.Skip("FERRULE_LAB is not 1: needs root and Debian's tgt, libiscsi-bin, qemu-utils and qemu-system-x86")
 	}
 }
 
@@ -100,85 +101,37 @@ func (g *tgtd) requireNoSession() {
 	}, 5*time.Second, 20*time.Millisecond, "a session is left")
 }
 
-func TestTgtd(t *testing.T) {
-	needLab(t)
-	for _, c := range []struct {
-		name                  string
-		chap, mutual, digests bool
-		tuned                 bool
-	}{
-		{name: "plain"},
-		{name: "digests", digests: true},
-		{name: "CHAP", chap: true},
-		{name: "mutual CHAP and digests", chap: true, mutual: true, digests: true},
-		{name: "large PDUs", tuned: true},
-		{name: "large PDUs and digests", tuned: true, digests: true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			g := startTgtd(t, 256<<20)
-			config := g.config()
-			config.HeaderDigest, config.DataDigest = c.digests, c.digests
-			if c.digests {
-				g.update("HeaderDigest", "CRC32C")
-				g.update("DataDigest", "CRC32C")
-			}
-			if c.tuned {
-				g.update("MaxRecvDataSegmentLength", "1048576")
-				g.update("FirstBurstLength", "1048576")
-				g.update("MaxBurstLength", "8388608")
-				g.update("MaxOutstandingR2T", "8")
-			}
-			if c.chap {
-				g.adm("--mode", "account", "--op", "new", "--user", "node", "--password", "s3cretchap12")
-				g.adm("--mode", "account", "--op", "bind", "--tid", "1", "--user", "node")
-				config.CHAP = &initiator.CHAP{User: "node", Secret: "wrong"}
-				_, err := initiator.Open(t.Context(), config)
-				require.ErrorIs(t, err, initiator.ErrAuth)
-				config.CHAP.Secret = "s3cretchap12"
-			}
-			if c.mutual {
-				g.adm("--mode", "account", "--op", "new", "--user", "target", "--password", "another12345")
-				g.adm("--mode", "account", "--op", "bind", "--tid", "1", "--user", "target", "--outgoing")
-				config.CHAP.PeerUser, config.CHAP.PeerSecret = "target", "wrong"
-				_, err := initiator.Open(t.Context(), config)
-				require.ErrorIs(t, err, initiator.ErrAuth)
-				config.CHAP.PeerSecret = "another12345"
-			}
-			found, err := initiator.Discover(t.Context(), initiator.Config{Portal: g.portal})
-			require.NoError(t, err)
-			require.Equal(t, tgtTarget, found[0].Name)
-			d := open(t, config)
-			require.Equal(t, int64(256<<20), d.Size())
-			exercise(t, d, g.disk)
-			require.NoError(t, d.Close())
-			g.requireNoSession()
-		})
-	}
+func (g *tgtd) useDigests() {
+	g.update("HeaderDigest", "CRC32C")
+	g.update("DataDigest", "CRC32C")
 }
 
-// exercise writes, zeroes and reads a disk and compares the file behind it.
-func exercise(t *testing.T, d *initiator.Disk, file string) {
-	t.Helper()
-	want := random(64<<20 + 4096)
-	_, err := d.WriteAt(want, 1<<20)
-	require.NoError(t, err)
-	require.NoError(t, d.Zero(2<<20, 8<<20+512))
-	clear(want[1<<20 : 9<<20+512])
-	if d.DiscardZeroes() {
-		require.NoError(t, d.Discard(20<<20, 4<<20))
-		clear(want[19<<20 : 23<<20])
-	}
-	require.NoError(t, d.Sync())
-	got := make([]byte, len(want))
-	_, err = d.ReadAt(got, 1<<20)
-	require.NoError(t, err)
-	require.True(t, bytes.Equal(want, got), "what is read is not what was written")
-	f, err := os.Open(file)
-	require.NoError(t, err)
-	defer f.Close()
-	_, err = f.ReadAt(got, 1<<20)
-	require.NoError(t, err)
-	require.True(t, bytes.Equal(want, got), "the file is not what was written")
+func (g *tgtd) tune() {
+	g.update("MaxRecvDataSegmentLength", "1048576")
+	g.update("FirstBurstLength", "1048576")
+	g.update("MaxBurstLength", "8388608")
+	g.update("MaxOutstandingR2T", "8")
+}
+
+func (g *tgtd) useCHAP(user, secret string) { g.account(user, secret) }
+
+func (g *tgtd) useMutualCHAP(user, secret string) { g.account(user, secret, "--outgoing") }
+
+func (g *tgtd) account(user, secret string, flags ...string) {
+	g.adm("--mode", "account", "--op", "new", "--user", user, "--password", secret)
+	g.adm(append([]string{"--mode", "account", "--op", "bind", "--tid", "1", "--user", user}, flags...)...)
+}
+
+func (g *tgtd) backing() io.ReaderAt {
+	f, err := os.Open(g.disk)
+	require.NoError(g.t, err)
+	g.t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func TestTgtd(t *testing.T) {
+	needLab(t)
+	interoperate(t, 64<<20, func(t *testing.T) peer { return startTgtd(t, 256<<20) })
 }
 
 func TestTgtdStoppedForTenSeconds(t *testing.T) {

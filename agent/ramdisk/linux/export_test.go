@@ -24,3 +24,12 @@ func InstallGRUBForTest(ctx context.Context, d ramdisk.Disk, b ramdisk.BootLoade
 
 // RunInForTest runs a program in a root.
 var RunInForTest = runIn
+
+// NameForTest has h name the partitions of d.
+func NameForTest(h Host, d ramdisk.Disk, b ramdisk.BootLoader) error {
+	g, err := findPartitions(d, b)
+	if err != nil {
+		return err
+	}
+	return h.name(g.names)
+}

@@ -1,7 +1,7 @@
 //go:build linux
 
 // Instance is the system of the image that examples/qemu deploys: the first and
-// only program of its ramdisk. It reads its name from the config drive, as
+// only program of its ramdisk, and of its root file system if it has one. It reads its name from the config drive, as
 // cloud-init does in real images, and says it on the console.
 package main
 
@@ -9,16 +9,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/ferrule/ferrule/agent/ramdisk/linux"
+	"github.com/ferrule/ferrule/deploy/disk"
 )
 
 func main() {
 	if err := linux.Start(); err != nil {
 		fmt.Println("instance:", err)
+	}
+	if err := enterRoot(); err != nil {
+		fmt.Println("instance: root file system:", err)
 	}
 	name, err := hostname()
 	if err != nil {
@@ -53,24 +56,10 @@ func hostname() (string, error) {
 	return meta.Hostname, json.Unmarshal(text, &meta)
 }
 
-// configDrive finds the partition whose ISO 9660 volume is called config-2.
+// configDrive finds the partition whose file system is called config-2.
 func configDrive() (string, error) {
-	parts, err := filepath.Glob("/sys/class/block/*/partition")
-	if err != nil {
-		return "", err
-	}
-	for _, p := range parts {
-		device := filepath.Join("/dev", filepath.Base(filepath.Dir(p)))
-		f, err := os.Open(device)
-		if err != nil {
-			return "", err
-		}
-		label := make([]byte, 8)
-		_, err = f.ReadAt(label, 16*2048+40)
-		f.Close()
-		if err == nil && string(label) == "config-2" {
-			return device, nil
-		}
-	}
-	return "", fmt.Errorf("none of the %d partitions is one", len(parts))
+	return partition(func(d *disk.Disk) bool {
+		_, label, _ := disk.Identify(d)
+		return label == "config-2"
+	})
 }
