@@ -45,11 +45,11 @@ type Result struct {
 
 const (
 	// maxWriters bounds the memory that a disk with a long queue takes.
-	maxWriters = 16
+	maxWriters = 8
 
 	// ahead is how many chunks of the image are in memory beside those that are
 	// being written.
-	ahead = 6
+	ahead = 4
 
 	// restarts is how often an image that changes while it is read is begun anew.
 	restarts = 3
