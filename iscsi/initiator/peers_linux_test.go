@@ -120,8 +120,8 @@ func runDiscard(args []string) error {
 	return nil
 }
 
-// truncating has the kernel drop the data of large PDUs, so that as little as can be
-// of what is measured is the target.
+// truncating has the kernel drop the data of large PDUs, and wake the target once for
+// each, so that as little as can be of what is measured is the target.
 type truncating struct{ net.Listener }
 
 func (l truncating) Accept() (net.Conn, error) {
@@ -150,8 +150,13 @@ func (c *truncConn) Read(p []byte) (n int, err error) {
 		if len(p) >= largePDU {
 			flags = unix.MSG_TRUNC
 		}
+		if err = c.wakeFor(len(p)); err != nil {
+			return 0, err
+		}
 		n, err = c.recv(p, flags)
-		c.data -= n
+		if c.data -= n; c.data == 0 && err == nil {
+			err = c.wakeFor(1)
+		}
 		return n, err
 	}
 	n, err = c.Conn.Read(p[:min(len(p), pdu.HeaderLen-len(c.head))])
@@ -160,6 +165,12 @@ func (c *truncConn) Read(p []byte) (n int, err error) {
 		c.head = c.head[:0]
 	}
 	return n, err
+}
+
+// wakeFor has the process sleep until n bytes have come.
+func (c *truncConn) wakeFor(n int) (err error) {
+	controlErr := c.raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, n) })
+	return errors.Join(controlErr, err)
 }
 
 func (c *truncConn) recv(p []byte, flags int) (n int, err error) {
@@ -316,6 +327,7 @@ func makeImage(t *testing.T, w writing) (name string, data int64) {
 		require.NoError(t, exec.Command("qemu-img", "convert", "-f", "raw", "-O", w.format, raw, name).Run())
 		require.NoError(t, os.Remove(raw))
 	}
+	require.NoError(t, exec.Command("sync", name).Run()) // now, and not while something is measured
 	return name, data
 }
 
