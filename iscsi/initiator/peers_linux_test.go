@@ -1,6 +1,7 @@
 package initiator_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,22 @@ func runWrite(args []string) error {
 			return writeImage(args[0], args[1], args[2], image.Options{Format: image.Format(args[3]), Zeroed: args[4] == "true"})
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return printPeak()
+}
+
+// printPeak prints the most memory that this process had. What its parent is told
+// of that counts what it was before exec, too.
+func printPeak() error {
+	status, err := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			fmt.Println(strings.Fields(rest)[0])
+		}
+	}
+	return err
 }
 
 func writeImage(portal, target, path string, o image.Options) error {
@@ -200,6 +216,10 @@ type writing struct {
 	format  string
 	writers int
 	start   func(t *testing.T, size int64) (portal string)
+
+	// What is wanted of ours: how many times as fast, and at how much of the other's
+	// CPU. The times are printed only: they are the neighbours' as much as ours.
+	speed, cpu float64
 }
 
 // A writer is who is measured: the processes that do a writing.
@@ -252,14 +272,14 @@ func TestPeers(t *testing.T) {
 		rounds = n
 	}
 	for _, c := range []writing{
-		{"2 GiB random to tgtd", 2 << 30, false, "raw", 1, tgtdPortal},
-		{"2 GiB random qcow2 to tgtd", 2 << 30, false, "qcow2", 1, tgtdPortal},
-		{"10 GiB with 10 % data to tgtd", 10 << 30, true, "raw", 1, tgtdPortal},
-		{"10 GiB qcow2 with 10 % data to tgtd", 10 << 30, true, "qcow2", 1, tgtdPortal},
-		{"8 writers of 256 MiB random to tgtd", 256 << 20, false, "raw", 8, tgtdPortal},
-		{"2 GiB random to a target that discards, PDUs of 8 KiB", 2 << 30, false, "raw", 1, discarding(8192)},
-		{"2 GiB random to a target that discards, PDUs of 1 MiB", 2 << 30, false, "raw", 1, discarding(1 << 20)},
-		{"8 writers of 256 MiB random to a target that discards, PDUs of 8 KiB", 256 << 20, false, "raw", 8, discarding(8192)},
+		{"2 GiB random to tgtd", 2 << 30, false, "raw", 1, tgtdPortal, 1, 0.8},
+		{"2 GiB random qcow2 to tgtd", 2 << 30, false, "qcow2", 1, tgtdPortal, 1, 0.8},
+		{"10 GiB with 10 % data to tgtd", 10 << 30, true, "raw", 1, tgtdPortal, 0, 0},
+		{"10 GiB qcow2 with 10 % data to tgtd", 10 << 30, true, "qcow2", 1, tgtdPortal, 0, 0},
+		{"8 writers of 256 MiB random to tgtd", 256 << 20, false, "raw", 8, tgtdPortal, 1, 0.8},
+		{"2 GiB random to a target that discards, PDUs of 8 KiB", 2 << 30, false, "raw", 1, discarding(8192), 2.5, 0.8},
+		{"2 GiB random to a target that discards, PDUs of 1 MiB", 2 << 30, false, "raw", 1, discarding(1 << 20), 1.4, 0},
+		{"8 writers of 256 MiB random to a target that discards, PDUs of 8 KiB", 256 << 20, false, "raw", 8, discarding(8192), 0, 0.8},
 	} {
 		if only := os.Getenv("FERRULE_ISCSI_ONLY"); only != "" && !strings.Contains(c.name, only) {
 			continue
@@ -276,7 +296,13 @@ func TestPeers(t *testing.T) {
 					}
 				}
 			}
-			report(c.name, all)
+			report(c, all)
+			require.Less(t, median(all["ours"], func(s sample) float64 { return s.wire }), 1.03, "bytes on the wire for a byte of data")
+			require.Less(t, median(all["ours"], func(s sample) float64 { return s.rss }), map[bool]float64{true: 64, false: 256}[c.writers == 1], "MiB of memory")
+			if c.cpu > 0 {
+				ours, its := median(all["ours"], sample.cpuTime), median(all["qemu-img"], sample.cpuTime)
+				require.Less(t, ours/its, c.cpu, "our CPU time is of qemu-img's")
+			}
 		})
 	}
 }
@@ -335,15 +361,20 @@ func makeImage(t *testing.T, w writing) (name string, data int64) {
 func measure(t *testing.T, cmds []*exec.Cmd, data int64) (s sample) {
 	t.Helper()
 	before, began := loopbackBytes(t), time.Now()
-	for _, cmd := range cmds {
+	told := make([]bytes.Buffer, len(cmds))
+	for i, cmd := range cmds {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		cmd.Stderr = os.Stderr
+		cmd.Stdout, cmd.Stderr = &told[i], os.Stderr
 		require.NoError(t, cmd.Start())
 	}
-	for _, cmd := range cmds {
+	for i, cmd := range cmds {
 		require.NoError(t, cmd.Wait(), cmd.Path)
 		s.cpu += (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
-		s.rss += float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss) / 1024
+		kib := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss
+		if peak, err := strconv.ParseInt(strings.TrimSpace(told[i].String()), 10, 64); err == nil {
+			kib = peak
+		}
+		s.rss += float64(kib) / 1024
 	}
 	s.mbs = float64(data) / 1e6 / time.Since(began).Seconds()
 	s.cpu /= float64(data) / (1 << 30)
@@ -377,8 +408,23 @@ func loopbackUp(t *testing.T) {
 	require.NoError(t, unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr))
 }
 
-func report(name string, all map[string][]sample) {
-	fmt.Printf("\n%s: median (min-max)\n%-10s %26s %22s %22s %22s %22s %20s\n", name, "writer", "MB/s", "CPU s/GiB", "our MB/s : its", "our CPU : its", "peak MiB", "wire : data")
+func (s sample) cpuTime() float64 { return s.cpu }
+
+func median(all []sample, f func(sample) float64) float64 {
+	v := make([]float64, len(all))
+	for i, s := range all {
+		v[i] = f(s)
+	}
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+func report(w writing, all map[string][]sample) {
+	fmt.Printf("\n%s: median (min-max)", w.name)
+	if w.speed > 0 {
+		fmt.Printf(", wanted: %.1f times as fast", w.speed)
+	}
+	fmt.Printf("\n%-10s %26s %22s %22s %22s %22s %20s\n", "writer", "MB/s", "CPU s/GiB", "our MB/s : its", "our CPU : its", "peak MiB", "wire : data")
 	for _, w := range writers {
 		ours, its := all["ours"], all[w.name]
 		column := func(format string, f func(i int) float64) string {
