@@ -22,8 +22,9 @@ type Inspect struct {
 
 var _ driver.InspectInterface = (*Inspect)(nil)
 
-// InspectHardware writes memory, processors and vendor to the node's properties,
-// and adds a port for each network interface that it does not have. It is done when
+// InspectHardware writes memory and processors to the node's properties, vendor and
+// model where the node has none, and adds a port for each network interface that it
+// does not have. It is done when
 // it returns. Machines tell some of it only once they have been on.
 func (i *Inspect) InspectHardware(ctx context.Context, t *task.Task) (task.State, error) {
 	const op = "ilo.InspectHardware"

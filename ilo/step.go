@@ -37,7 +37,7 @@ func (m *Management) Steps(_ context.Context, t *task.Task, kind deploy.Kind) ([
 	}
 	var all []deploy.Step
 	for _, s := range cleanSteps {
-		if s.name == resetCredential && t.Node.DriverInfo["ilo_change_password"] != nil {
+		if s.name == resetCredential && t.Node.DriverInfo.Text("ilo_change_password") != "" {
 			s.priority = resetCredentialPriority
 		}
 		all = append(all, deploy.Step{Interface: "management", Name: s.name, Priority: s.priority})

@@ -260,12 +260,22 @@ func (s *shelf) unpublish(drop func(name string) bool) error {
 		}
 		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 			s.folder.step("remove a folder")
-			if err := os.Remove(filepath.Join(s.folder.dir, filepath.FromSlash(dir))); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				break // what else is in it stays
+			if !removeEmpty(filepath.Join(s.folder.dir, filepath.FromSlash(dir))) {
+				break
 			}
 		}
 	}
 	return task.Join(errs...)
+}
+
+// removeEmpty removes a folder, and reports whether there is none. What is no folder,
+// or has something in it, is somebody's and stays.
+func removeEmpty(dir string) bool {
+	info, err := os.Lstat(dir)
+	if err == nil && info.IsDir() {
+		err = os.Remove(dir)
+	}
+	return errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir()
 }
 
 // replaceLink makes a symbolic link in one step, in place of one that may be

@@ -82,8 +82,11 @@ func (s *fileStream) skip(n int) bool {
 	if s.at >= s.data {
 		var err error
 		s.data, err = s.sparse.Seek(s.at, seekData)
-		if errors.Is(err, syscall.ENXIO) { // there is none
-			s.data, err = s.Size(), nil
+		if errors.Is(err, syscall.ENXIO) { // there is none, up to the end that the file has now
+			var info os.FileInfo
+			if info, err = s.sparse.Stat(); err == nil {
+				s.data = info.Size()
+			}
 		}
 		if err != nil {
 			s.sparse = nil

@@ -170,6 +170,24 @@ func TestSparseFile(t *testing.T) {
 	}
 }
 
+// TestShortFile has files that end before they are said to, where a hole would be
+// zeros and what is missing is not.
+func TestShortFile(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int64{3 * mib, 3*mib + 1, 4 * mib} {
+		path := filepath.Join(t.TempDir(), "image")
+		require.NoError(t, os.WriteFile(path, noise(2*mib), 0o600))
+		require.NoError(t, os.Truncate(path, size)) // with a hole at the end
+		f, err := os.Open(path)
+		require.NoError(t, err)
+		defer f.Close()
+		d, m := newDisk(6 * mib)
+		_, err = image.Write(t.Context(), d, &image.File{Content: f, Size: 6 * mib}, image.Options{Zeroed: true})
+		require.ErrorIs(t, err, image.ErrTruncated)
+		requireDead(t, m.data)
+	}
+}
+
 func TestWriteFails(t *testing.T) {
 	t.Parallel()
 	content := noise(2*mib + 5)

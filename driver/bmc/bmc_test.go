@@ -197,6 +197,7 @@ func TestTLS(t *testing.T) {
 func TestClean(t *testing.T) {
 	require.Equal(t, "no ****** here", bmc.Clean("no\n  hunter2\x00\there", "hunter2", ""))
 	require.Equal(t, "****** ****** ******", bmc.Clean(`a"<&b a\"\u003c\u0026b a&#34;&lt;&amp;b`, `a"<&b`), "as it was sent")
+	require.Equal(t, `{"x":"******"} P="******"`, bmc.Clean(`{"x":"pa\"<ss&1\""} P="pa&quot;&lt;ss&amp;1&quot;"`, `pa"<ss&1"`), "as others write it")
 	require.Len(t, bmc.Clean(strings.Repeat("x", 1000)), 503)
 	require.Equal(t, "", bmc.Remedy(errors.New("x")))
 	for _, c := range []bmc.Class{bmc.Authentication, bmc.Unreachable, bmc.Busy, bmc.Licence} {

@@ -92,7 +92,7 @@ const maxText = 500
 // in which each of secrets is "******", also as JSON and XML have it in their texts.
 func Clean(text string, secrets ...string) string {
 	for _, s := range secrets {
-		for _, form := range []string{s, inJSON(s), inXML(s)} {
+		for _, form := range []string{s, inJSON(s, true), inJSON(s, false), inXML(s), named.Replace(s)} {
 			if s != "" {
 				text = strings.ReplaceAll(text, form, "******")
 			}
@@ -111,11 +111,17 @@ func Clean(text string, secrets ...string) string {
 	return text
 }
 
-// inJSON is how a string is written in JSON.
-func inJSON(s string) string {
-	data, _ := json.Marshal(s) // which can be done with any string
-	return string(data[1 : len(data)-1])
+// inJSON is how a string is written in JSON, with or without escapes for HTML.
+func inJSON(s string, html bool) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(html)
+	_ = e.Encode(s) // which can be done with any string
+	return b.String()[1 : b.Len()-len("\"\n")]
 }
+
+// named writes XML with the names of its entities, where package xml has numbers.
+var named = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&apos;")
 
 // inXML is how a string is written in XML.
 func inXML(s string) string {

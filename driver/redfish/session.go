@@ -79,11 +79,12 @@ func (c *conn) makeSession(ctx context.Context, a Access) (string, error) {
 	c.setSession(nil)
 	path := sessionsPath
 	var root struct {
-		Links struct{ Sessions link }
+		Systems link
+		Links   struct{ Sessions link }
 	}
 	if r, err := c.send(ctx, a, request{method: http.MethodGet, path: rootPath}); err == nil && decode(r, &root) == nil {
 		switch {
-		case root.Links.Sessions.ID == "" && a.Auth != "session":
+		case root.Links.Sessions.ID == "" && root.Systems.ID != "" && a.Auth != "session": // and not one that starts still
 			// A service that has none may answer 401 to who asks for one, as it does
 			// to everybody without a password: sushy-tools' emulator.
 			c.setBasic()

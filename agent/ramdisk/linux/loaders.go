@@ -69,18 +69,23 @@ func (g grub) copyLoaders(ctx context.Context, r *root, installer string) error 
 	return copyConfig(to, image)
 }
 
-// copyFolder copies a folder, and what links lead to in their place.
+// copyFolder copies a folder, and the files that links lead to in their place: the
+// ESP's file system has no links. Links to folders are left out, and those that lead
+// to nothing unless it would be a loader.
 func copyFolder(to, from *os.Root, name string) error {
-	return fs.WalkDir(from.FS(), name, func(name string, _ fs.DirEntry, err error) error {
+	return fs.WalkDir(from.FS(), name, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
+		if entry.IsDir() {
+			return to.MkdirAll(name, 0o755)
+		}
 		info, err := from.Stat(name)
 		switch {
+		case errors.Is(err, fs.ErrNotExist) && !strings.EqualFold(path.Ext(name), ".efi"):
+			return nil
 		case err != nil:
 			return err
-		case info.IsDir():
-			return to.MkdirAll(name, 0o755)
 		case !info.Mode().IsRegular():
 			return nil
 		}
@@ -110,6 +115,9 @@ func copyConfig(to, image *os.Root) error {
 		return err
 	}
 	for _, f := range folders {
+		if !f.IsDir() {
+			continue
+		}
 		for _, file := range []string{"grub.cfg", "grubenv"} {
 			source, name := path.Join("boot/grub2", file), path.Join("EFI", f.Name(), file)
 			info, err := image.Stat(source)

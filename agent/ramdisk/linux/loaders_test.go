@@ -68,6 +68,12 @@ func TestImageWithLoaders(t *testing.T) {
 				"EFI/Boot/bootaa64.efi": "shim", "EFI/Boot/grub.cfg": "menu", "EFI/Boot/grubenv": "default=0",
 				"EFI/fedora/grubaa64.efi": "grub", "EFI/fedora/grub.cfg": "menu", "EFI/fedora/grubenv": "its own",
 			}, ""},
+		"links and a file beside folders": {uefi, map[string]string{
+			"boot/efi/EFI/BOOT/BOOTX64.EFI": "shim", "boot/efi/EFI/readme.txt": "text", "boot/efi/EFI/other": "->BOOT", "boot/efi/EFI/BOOT/fonts": "->nowhere",
+			"boot/grub2/grub.cfg": "menu",
+		}, bare, map[string]string{"EFI/BOOT/BOOTX64.EFI": "shim", "EFI/BOOT/grub.cfg": "menu", "EFI/readme.txt": "text"}, ""},
+		"a loader that is a link to nothing": {uefi, map[string]string{"boot/efi/EFI/BOOT/BOOTX64.EFI": "shim", "boot/efi/EFI/BOOT/grubx64.efi": "->nowhere.efi"},
+			bare, map[string]string{"EFI/BOOT/BOOTX64.EFI": "shim"}, "grubx64.efi"},
 		"a folder for another machine": {uefi, map[string]string{"boot/efi/EFI/fedora/shimx64.efi": "shim", "boot/efi/EFI/BOOT/readme": ""}, "mount /dev/sda2 / |umount /", nil, "EFI/BOOT/BOOT*.EFI"},
 		"a link that leads out of it":  {uefi, map[string]string{"boot/efi/EFI/BOOT/BOOTX64.EFI": "->/etc/passwd"}, bare, map[string]string{}, "copying the image's /boot/efi"},
 		"BIOS":                         {disk.Layout{RootMiB: 10, LocalBoot: true}, map[string]string{"boot/efi/EFI/BOOT/BOOTX64.EFI": "shim"}, "mount /dev/sda1 / |umount /", nil, "no grub-install"},
