@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/ferrule/ferrule/driver/bmc"
 	"github.com/ferrule/ferrule/driver/redfish"
 	"github.com/ferrule/ferrule/task"
 )
@@ -24,7 +25,8 @@ type credential struct {
 // becomes of the step: the iLO has it by then.
 const storeTime = time.Minute
 
-// resetCredential changes the password, logs in with it, and stores it.
+// resetCredential changes the password, logs in with it, and stores it; after an
+// attempt whose end nobody knows it finds the password changed.
 func (m *Management) resetCredential(ctx context.Context, op string, t *task.Task) error {
 	var p credential
 	if err := t.Node.Decode(op, &p); err != nil {
@@ -47,20 +49,37 @@ func (m *Management) resetCredential(ctx context.Context, op string, t *task.Tas
 	if c != nil {
 		change, try = c.setPassword, m.tryRIBCL
 	}
-	if err := change(ctx, old, p.New); err != nil {
-		return wrap(op, t, err)
+	changeErr := change(ctx, old, p.New)
+	if undone(changeErr) {
+		return wrap(op, t, changeErr)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer cancel()
-	if err := try(ctx, changed); err != nil {
-		return wrap(op, t, err)
+	err = try(ctx, changed)
+	if changeErr != nil && bmc.ClassOf(err) == bmc.Authentication {
+		return wrap(op, t, changeErr) // it has the old one still, or a third
 	}
-	delete(t.Node.DriverInfo, "ilo_change_password")
-	t.Node.DriverInfo["ilo_password"] = string(p.New)
-	if err := t.Save(ctx); err != nil {
-		return &task.Error{Op: op, Node: t.Node.String(), Field: "driver_info.ilo_password", Err: err, Remedy: "set it to what ilo_change_password is: the iLO has that by now"}
+	if err == nil {
+		delete(t.Node.DriverInfo, "ilo_change_password")
+		t.Node.DriverInfo["ilo_password"] = string(p.New)
+		err = t.Save(ctx)
+	}
+	if err != nil {
+		return &task.Error{Op: op, Node: t.Node.String(), Field: "driver_info.ilo_password", Err: task.Join(changeErr, err),
+			Remedy: "run the step again, or set it to what ilo_change_password is: the iLO may have that by now"}
 	}
 	return nil
+}
+
+// undone reports whether err says that the iLO has not changed the password. All else
+// may be the answer to a change that was lost; a refused log-in is what the next
+// attempt gets then.
+func undone(err error) bool {
+	switch bmc.ClassOf(err) {
+	case bmc.Busy, bmc.Conflict, bmc.Licence, bmc.Refused, bmc.Unsupported:
+		return true
+	}
+	return false
 }
 
 // setPassword changes the password of the client's own account.

@@ -61,6 +61,32 @@ func TestResetCredential(t *testing.T) {
 	}
 }
 
+// TestResetCredentialAgain has iLOs that took the new password in an attempt whose
+// answer was lost, and one whose password is a third.
+func TestResetCredentialAgain(t *testing.T) {
+	for _, g := range []int{3, 4, 5, 6} {
+		t.Run(fmt.Sprintf("iLO %d", g), func(t *testing.T) {
+			i := ilotest.NewILO(t, ilotest.Config{Generation: g})
+			m, tk := stored(t, i, "new canary")
+			i.Machine.SetPassword(bmctest.User, "new canary")
+			_, err := newBMCs(t).Management().ExecuteStep(t.Context(), tk, deploy.CleanSteps, resetCredential)
+			require.NoError(t, err)
+			record, err := m.Get(t.Context(), tk.Node.UUID)
+			require.NoError(t, err)
+			require.Equal(t, "new canary", record.Node.DriverInfo["ilo_password"])
+			require.NotContains(t, record.Node.DriverInfo, "ilo_change_password")
+			require.Equal(t, 1, i.Refused(), "the old password")
+
+			_, tk = stored(t, i, "newer canary")
+			i.Machine.SetPassword(bmctest.User, "a third")
+			_, err = newBMCs(t).Management().ExecuteStep(t.Context(), tk, deploy.CleanSteps, resetCredential)
+			require.Equal(t, bmc.Authentication, bmc.ClassOf(err), "%v", err)
+			require.Equal(t, 3, i.Refused(), "each password once")
+			require.Equal(t, bmctest.Password, tk.Node.DriverInfo["ilo_password"])
+		})
+	}
+}
+
 // A password that the iLO does not take changes nothing, and is told to nobody.
 func TestResetCredentialRefused(t *testing.T) {
 	var log bytes.Buffer
