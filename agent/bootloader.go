@@ -23,7 +23,7 @@ type written struct {
 	PReP string `json:"PReP Boot partition uuid"`
 }
 
-// prepareInstanceBoot learns from the ramdisk what it wrote, has it install a
+// StepPrepareInstanceBoot learns from the ramdisk what it wrote, has it install a
 // boot loader where the image needs one, and then has the boot interface boot
 // the instance. It answers task.DeployWait while the boot loader is installed.
 func (d *Deploy) prepareInstanceBoot(ctx context.Context, t *task.Task) (task.State, error) {
@@ -37,10 +37,7 @@ func (d *Deploy) prepareInstanceBoot(ctx context.Context, t *task.Task) (task.St
 	if err != nil {
 		return "", err
 	}
-	n.SetInternal(rootKey, nil)
-	if uuids.Root != "" {
-		n.SetInternal(rootKey, uuids.Root)
-	}
+	recordRoot(n, uuids.Root)
 	if !needsBootLoader(boot) {
 		return "", driver.Of(t).Boot.PrepareInstance(ctx, t)
 	}
@@ -55,6 +52,21 @@ func (d *Deploy) prepareInstanceBoot(ctx context.Context, t *task.Task) (task.St
 		err = driver.Of(t).Boot.PrepareInstance(ctx, t)
 	}
 	return state, err
+}
+
+// recordRoot tells boot interfaces what was written; "" is what nobody knows.
+func recordRoot(n *task.Node, root string) {
+	n.SetInternal(rootKey, nil)
+	if root != "" {
+		n.SetInternal(rootKey, root)
+	}
+}
+
+// RecordRoot tells boot interfaces which root file system, or which disk, a [Writer]
+// has written: for who does [StepPrepareInstanceBoot] in place of a [Deploy].
+func RecordRoot(n *task.Node) {
+	w, _ := writtenBefore(n)
+	recordRoot(n, w.Root)
 }
 
 // needsBootLoader reports whether the ramdisk makes the disk bootable, as in

@@ -187,7 +187,7 @@ func (d *Deploy) complete(ctx context.Context, t *task.Task, step deploy.Step, r
 		keepLayout(n)
 		// Whoever has the image's URL can read it, and nobody needs it any more.
 		return task.DeployDone, d.withdraw(ctx, n)
-	case ours && step.Name == prepareInstanceBoot:
+	case ours && step.Name == StepPrepareInstanceBoot:
 		return task.DeployDone, driver.Of(t).Boot.PrepareInstance(ctx, t)
 	case step.Interface == string(driver.RAIDRole):
 		recordRAID(n, step, res)

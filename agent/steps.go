@@ -12,12 +12,16 @@ import (
 	"github.com/ferrule/ferrule/task"
 )
 
-// The deploy steps, with Ironic's names.
+// The deploy steps of a [Deploy] that another may do in its place, with Ironic's names.
 const (
-	writeImage          = "write_image"
-	prepareInstanceBoot = "prepare_instance_boot"
-	tearDownAgent       = "tear_down_agent"
-	bootInstance        = "boot_instance"
+	StepPrepareInstanceBoot = "prepare_instance_boot"
+	StepTearDownAgent       = "tear_down_agent"
+)
+
+// The other ones.
+const (
+	writeImage   = "write_image"
+	bootInstance = "boot_instance"
 )
 
 // agentLeaves is the priority of the last step for which a ramdisk runs.
@@ -34,8 +38,8 @@ func (d *Deploy) Steps(ctx context.Context, t *task.Task, kind deploy.Kind) ([]d
 		role := string(driver.DeployRole)
 		steps = []deploy.Step{
 			{Interface: role, Name: writeImage, Priority: 80, NeedsRamdisk: true},
-			{Interface: role, Name: prepareInstanceBoot, Priority: 60, NeedsRamdisk: true},
-			{Interface: role, Name: tearDownAgent, Priority: agentLeaves, NeedsRamdisk: true},
+			{Interface: role, Name: StepPrepareInstanceBoot, Priority: 60, NeedsRamdisk: true},
+			{Interface: role, Name: StepTearDownAgent, Priority: agentLeaves, NeedsRamdisk: true},
 			{Interface: role, Name: bootInstance, Priority: 20},
 		}
 	case deploy.CleanSteps:
@@ -106,7 +110,7 @@ func (d *Deploy) prioritize(n *task.Node, p plan, steps []deploy.Step) ([]deploy
 
 // tooLate reports whether a deploy step would run when its ramdisk is gone.
 func tooLate(s deploy.Step) bool {
-	return s.NeedsRamdisk && s.Name != tearDownAgent && s.Priority > 0 && s.Priority <= agentLeaves
+	return s.NeedsRamdisk && s.Name != StepTearDownAgent && s.Priority > 0 && s.Priority <= agentLeaves
 }
 
 // stepsKey is where instance_info has deploy steps, with Ironic's names: a list
@@ -142,9 +146,9 @@ func (d *Deploy) ExecuteStep(ctx context.Context, t *task.Task, kind deploy.Kind
 	switch {
 	case ours && s.Name == writeImage:
 		return d.writeImage(ctx, t, s)
-	case ours && s.Name == prepareInstanceBoot:
+	case ours && s.Name == StepPrepareInstanceBoot:
 		return d.prepareInstanceBoot(ctx, t)
-	case ours && s.Name == tearDownAgent:
+	case ours && s.Name == StepTearDownAgent:
 		return "", d.tearDownAgent(ctx, t)
 	case ours && s.Name == bootInstance:
 		return "", d.bootInstance(ctx, t)

@@ -20,7 +20,7 @@ const (
 	powerPoll      = 5 * time.Second
 )
 
-// tearDownAgent has the ramdisk flush its buffers and power the machine off, and
+// StepTearDownAgent has the ramdisk flush its buffers and power the machine off, and
 // helps with the BMC.
 func (d *Deploy) tearDownAgent(ctx context.Context, t *task.Task) error {
 	const op = "agent.ExecuteStep"

@@ -28,12 +28,6 @@ const (
 	keyTarget = "deploy_iscsi_target"
 )
 
-// uuidKey is what boot interfaces read, and writtenKey where agent records it.
-const (
-	uuidKey    = "root_uuid_or_disk_id"
-	writtenKey = "deployment_uuids"
-)
-
 // bashParams are what such a ramdisk is told, with the names that it knows.
 func (w *writer) bashParams(t *task.Task) (boot.Params, error) {
 	n := t.Node
@@ -76,31 +70,31 @@ func keyID(key string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// An exported disk is where a ramdisk has it.
-type exported struct {
+// A target is where a ramdisk exports its disk.
+type target struct {
 	host, port, name string
 	lun              int
 }
 
-func (b exported) String() string {
-	u := url.URL{Scheme: "iscsi", Host: net.JoinHostPort(b.host, b.port), Path: "/" + b.name + "/" + strconv.Itoa(b.lun)}
+func (t target) String() string {
+	u := url.URL{Scheme: "iscsi", Host: net.JoinHostPort(t.host, t.port), Path: "/" + t.name + "/" + strconv.Itoa(t.lun)}
 	return u.String()
 }
 
 // parseTarget reads what String writes, and reports whether it is that.
-func parseTarget(text string) (b exported, ok bool) {
+func parseTarget(text string) (t target, ok bool) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "iscsi" {
-		return b, false
+		return t, false
 	}
 	name, lun, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
-	b = exported{host: u.Hostname(), port: u.Port(), name: name}
-	b.lun, err = strconv.Atoi(lun)
-	return b, err == nil
+	t = target{host: u.Hostname(), port: u.Port(), name: name}
+	t.lun, err = strconv.Atoi(lun)
+	return t, err == nil
 }
 
 // targetOf is what n's ramdisk has told.
-func targetOf(n *task.Node) (exported, bool) {
+func targetOf(n *task.Node) (target, bool) {
 	return parseTarget(n.DriverInternalInfo.Text(keyTarget))
 }
 
@@ -108,8 +102,8 @@ func targetOf(n *task.Node) (exported, bool) {
 // for its boot loader, and lastStep the one that ends it.
 var (
 	deployStep = deploy.Step{Interface: string(driver.DeployRole), Name: "deploy"}
-	loaderStep = deploy.Step{Interface: string(driver.DeployRole), Name: "prepare_instance_boot"}
-	lastStep   = deploy.Step{Interface: string(driver.DeployRole), Name: "tear_down_agent"}
+	loaderStep = deploy.Step{Interface: string(driver.DeployRole), Name: agent.StepPrepareInstanceBoot}
+	lastStep   = deploy.Step{Interface: string(driver.DeployRole), Name: agent.StepTearDownAgent}
 )
 
 // Heartbeat implements [deploy.Heartbeater], for agents and for what a [Passthru]
@@ -125,6 +119,9 @@ func (d *Deploy) Heartbeat(ctx context.Context, t *task.Task, h deploy.Heartbeat
 	n := t.Node
 	if n.ProvisionState != task.DeployWait || h.Session != keyID(n.DriverInternalInfo.Text(keyDeploy)) {
 		return n.ProvisionState, nil // of a boot that is over
+	}
+	if h.Status == statusStart { // its first call is its look-up, too
+		t.Observe(task.Evidence{Stage: agent.StageLookup})
 	}
 	t.Observe(task.Evidence{Stage: agent.StageHeartbeat, Detail: h.Status + " of a ramdisk at " + h.CallbackURL, Failed: h.Status == statusError})
 	fail := func(err error) (task.State, error) {
@@ -151,33 +148,37 @@ func (d *Deploy) Heartbeat(ctx context.Context, t *task.Task, h deploy.Heartbeat
 
 // ExecuteStep implements [deploy.Stepper].
 func (d *Deploy) ExecuteStep(ctx context.Context, t *task.Task, kind deploy.Kind, s deploy.Step) (task.State, error) {
-	b, ok := targetOf(t.Node)
+	if err := t.RequireExclusive("iscsi.ExecuteStep"); err != nil {
+		return "", err
+	}
+	on, ok := targetOf(t.Node)
 	switch {
 	case !ok || kind != deploy.DeploySteps:
 	case s.Same(loaderStep):
-		return d.bashLoader(ctx, t, b)
+		return d.bashLoader(ctx, t, on)
 	case s.Same(lastStep):
-		return "", d.bashEnd(ctx, t, b)
+		return "", d.bashEnd(ctx, t, on)
 	}
-	return d.agentDeploy.ExecuteStep(ctx, t, kind, s)
+	state, err := d.agentDeploy.ExecuteStep(ctx, t, kind, s)
+	if kind == deploy.DeploySteps && s.Same(lastStep) && err == nil {
+		forget(t.Node) // its boot was given a key in case that it had no agent
+	}
+	return state, err
 }
 
 // bashLoader has the ramdisk go on to install a boot loader, if it has to.
-func (d *Deploy) bashLoader(ctx context.Context, t *task.Task, b exported) (task.State, error) {
+func (d *Deploy) bashLoader(ctx context.Context, t *task.Task, on target) (task.State, error) {
 	const op = "iscsi.ExecuteStep"
 	n := t.Node
 	info, err := n.BootInfo()
 	if err != nil {
 		return "", err
 	}
-	n.SetInternal(uuidKey, nil)
-	if uuids, _ := n.DriverInternalInfo[writtenKey].(map[string]any); uuids["root uuid"] != "" {
-		n.SetInternal(uuidKey, uuids["root uuid"])
-	}
+	agent.RecordRoot(n)
 	if !installsLoader(info) {
 		return "", driver.Of(t).Boot.PrepareInstance(ctx, t)
 	}
-	if err := d.proceed(ctx, b.host); err != nil {
+	if err := d.proceed(ctx, on.host); err != nil {
 		return "", &task.Error{Op: op, Node: n.String(), Err: err}
 	}
 	return task.DeployWait, nil
@@ -185,11 +186,8 @@ func (d *Deploy) bashLoader(ctx context.Context, t *task.Task, b exported) (task
 
 // bashEnd has the ramdisk reboot into the instance, which flushes its disks. The
 // BMC does it where the ramdisk cannot be told: what was written is on the disk.
-func (d *Deploy) bashEnd(ctx context.Context, t *task.Task, b exported) error {
-	if err := t.RequireExclusive("iscsi.ExecuteStep"); err != nil {
-		return err
-	}
-	if err := d.proceed(ctx, b.host); err != nil {
+func (d *Deploy) bashEnd(ctx context.Context, t *task.Task, on target) error {
+	if err := d.proceed(ctx, on.host); err != nil {
 		if ctx.Err() != nil {
 			return err
 		}

@@ -19,11 +19,13 @@
 // vendor methods, those of a [Passthru], over a [Handler]:
 //
 //	p, err := iscsi.NewPassthru(c.Heartbeat) // the Vendor of the driver
-//	h, err := iscsi.NewHandler(m)
+//	h, err := iscsi.NewHandler(m, log)
 //	mux.Handle("/v1/nodes/", h)
 //
 // They install boot loaders themselves and reboot into the instance when they are
-// told to, on their TCP port 10000. They have no steps and do not clean.
+// told to, on their TCP port 10000. They have no steps and do not clean. They call
+// once: a deploy whose call this process took and did not act on before it died ends
+// by its time-out.
 //
 // # Trust
 //

@@ -1,7 +1,9 @@
 package iscsi
 
 import (
+	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,18 +16,25 @@ import (
 // before ironic-python-agent: POST /v1/nodes/{UUID}/vendor_passthru/{method}, for the
 // methods of a [Passthru] and no others. Mount it at /v1/nodes/, beside agent's.
 //
-// A stranger learns nothing of nodes: whatever is wrong is refused in the same
-// words, and the node's log has the reason.
-type Handler struct{ manager *task.Manager }
+// A stranger learns nothing of nodes: whatever is wrong with a call about one is
+// refused in the same words, and the log has the reason.
+type Handler struct {
+	manager *task.Manager
+	log     *slog.Logger
+}
 
 var _ http.Handler = (*Handler)(nil)
 
-// NewHandler returns a handler for the nodes of m, which is required.
-func NewHandler(m *task.Manager) (*Handler, error) {
+// NewHandler returns a handler for the nodes of m, which is required. A nil logger
+// discards.
+func NewHandler(m *task.Manager, log *slog.Logger) (*Handler, error) {
 	if m == nil {
 		return nil, &task.Error{Op: "iscsi.NewHandler", Field: "manager", Err: task.ErrMissingParameter}
 	}
-	return &Handler{m}, nil
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Handler{m, log}, nil
 }
 
 // maxCall bounds the body of a call.
@@ -48,26 +57,24 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the call is no JSON object", http.StatusBadRequest)
 		return
 	}
-	if !h.call(r, path[2], driver.VendorCall{Method: path[4], Verb: r.Method, Args: args}) {
+	err := h.call(r.Context(), path[2], driver.VendorCall{Method: path[4], Verb: r.Method, Args: args})
+	if err != nil { // such a ramdisk does not call again, whatever it is told
+		h.log.Warn("a ramdisk's call is not accepted", "node", path[2], "method", path[4], "error", err)
 		http.Error(w, "the call is not accepted", http.StatusBadRequest)
 		return
 	}
 	w.WriteHeader(http.StatusAccepted)
 }
 
-func (h *Handler) call(r *http.Request, node string, c driver.VendorCall) bool {
-	ctx := r.Context()
+func (h *Handler) call(ctx context.Context, node string, c driver.VendorCall) error {
 	t, err := h.manager.Acquire(ctx, node, task.Shared, "vendor passthru")
 	if err != nil {
-		return false
+		return err
 	}
 	defer t.Release(ctx)
-	if _, ok := driver.Of(t).Vendor.Methods()[c.Method]; !ok || t.Node.UUID != node {
-		return false
+	if t.Node.UUID != node {
+		return task.ErrNodeNotFound // by its name
 	}
-	if _, err := driver.CallVendor(ctx, t, c); err != nil {
-		t.Log().Warn("a ramdisk's call is not accepted", "method", c.Method, "error", err)
-		return false
-	}
-	return true
+	_, err = driver.CallVendor(ctx, t, c)
+	return err
 }

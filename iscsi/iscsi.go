@@ -106,15 +106,15 @@ func (w *writer) write(ctx context.Context, t *task.Task, o agent.Order) (ids in
 	case <-ctx.Done():
 		return ids, context.Cause(ctx)
 	}
-	target, told := targetOf(t.Node)
+	at, told := targetOf(t.Node)
 	if !told {
-		target = exported{host: o.Host, port: strconv.Itoa(w.cfg.Port), name: TargetName(t.Node), lun: lun}
+		at = target{host: o.Host, port: strconv.Itoa(w.cfg.Port), name: TargetName(t.Node), lun: lun}
 		if err := w.startTarget(ctx, t.Node, o); err != nil {
 			return ids, err
 		}
 	}
 	lun, err := initiator.Open(ctx, initiator.Config{
-		Portal: net.JoinHostPort(target.host, target.port), Target: target.name, LUN: target.lun, Dial: w.cfg.Dial, Logger: t.Log(),
+		Portal: net.JoinHostPort(at.host, at.port), Target: at.name, LUN: at.lun, Dial: w.cfg.Dial, Logger: t.Log(),
 	})
 	if err != nil {
 		return ids, fmt.Errorf("the ramdisk's target: %w", err)

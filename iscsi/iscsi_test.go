@@ -173,7 +173,7 @@ func rackWith(t *testing.T, m powered, c iscsi.Config, change ...func(*task.Node
 	h, err := agent.NewHandler(agent.HandlerConfig{Manager: r.conductor.Manager(), Heartbeat: r.conductor.Heartbeat, HeartbeatTimeout: time.Second})
 	require.NoError(t, err)
 	mux.Handle("/", h)
-	passthru, err := iscsi.NewHandler(r.conductor.Manager())
+	passthru, err := iscsi.NewHandler(r.conductor.Manager(), nil)
 	require.NoError(t, err)
 	mux.Handle("/v1/nodes/", passthru)
 	port := tasktest.Port(n)

@@ -65,13 +65,13 @@ const (
 
 func (p *Passthru) deployInfo(ctx context.Context, t *task.Task, c driver.VendorCall) (any, error) {
 	args := bashArgs{"iscsi." + passDeployInfo, t.Node, c.Args}
-	h, err := args.heartbeat(exported{lun: lun, port: "3260"})
+	h, err := args.heartbeat(target{lun: lun, port: "3260"})
 	if err != nil {
 		return nil, err
 	}
 	h.Status = statusStart
-	if h.StatusMessage != "" {
-		h.Status = statusError
+	if args.info.Text("error") != "" {
+		h.Status, h.StatusMessage = statusError, cmp.Or(h.StatusMessage, "it is not text")
 	}
 	return nil, p.heartbeat(ctx, t.Node.UUID, h)
 }
@@ -97,8 +97,8 @@ type bashArgs struct {
 	info task.Info
 }
 
-// heartbeat reads what every call has; what of the target is not said is b's.
-func (a bashArgs) heartbeat(b exported) (deploy.Heartbeat, error) {
+// heartbeat reads what every call has; what of the target is not said is as on has it.
+func (a bashArgs) heartbeat(on target) (deploy.Heartbeat, error) {
 	key := a.node.DriverInternalInfo.Text(keyDeploy)
 	got, want := sha256.Sum256([]byte(a.info.Text("key"))), sha256.Sum256([]byte(key))
 	if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || key == "" {
@@ -108,26 +108,26 @@ func (a bashArgs) heartbeat(b exported) (deploy.Heartbeat, error) {
 	if address, err := netip.ParseAddr(a.info.Text("address")); err != nil {
 		errs = append(errs, a.bad("address", "it is no IP address"))
 	} else {
-		b.host = address.String()
+		on.host = address.String()
 	}
-	b.name = TargetName(a.node)
-	if name := a.info.Text("iqn"); name != "" && name != b.name {
+	on.name = TargetName(a.node)
+	if name := a.info.Text("iqn"); name != "" && name != on.name {
 		errs = append(errs, a.bad("iqn", "it is not the target that the ramdisk was told to start"))
 	}
 	if port := a.text("port"); port != "" {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 			errs = append(errs, a.bad("port", "it is no TCP port"))
 		}
-		b.port = port
+		on.port = port
 	}
 	if text := a.text("lun"); text != "" {
 		n, err := strconv.ParseUint(text, 10, 14)
 		if err != nil {
 			errs = append(errs, a.bad("lun", "it is no number of a disk"))
 		}
-		b.lun = int(n)
+		on.lun = int(n)
 	}
-	return deploy.Heartbeat{CallbackURL: b.String(), Session: keyID(key), StatusMessage: a.shown(a.info.Text("error"))}, task.Join(errs...)
+	return deploy.Heartbeat{CallbackURL: on.String(), Session: keyID(key), StatusMessage: a.shown(a.info.Text("error"))}, task.Join(errs...)
 }
 
 func (a bashArgs) bad(field, why string) error {

@@ -93,10 +93,10 @@ func served(t testing.TB) (http.Handler, *task.Node, *[]deploy.Heartbeat, *bytes
 	tk, p, beats := waiting(t)
 	var log bytes.Buffer
 	m := task.NewManager(new(task.MemoryStore), task.ManagerConfig{
-		Drivers: func(*task.Node) (task.Driver, error) { return &driver.Driver{Vendor: p}, nil }, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Drivers: func(*task.Node) (task.Driver, error) { return &driver.Driver{Vendor: p}, nil },
 	})
 	require.NoError(t, m.Create(t.Context(), tk.Node, tasktest.Port(tk.Node)))
-	h, err := iscsi.NewHandler(m)
+	h, err := iscsi.NewHandler(m, slog.New(slog.NewTextHandler(&log, nil)))
 	require.NoError(t, err)
 	return h, tk.Node, beats, &log
 }
@@ -136,9 +136,10 @@ func TestHandler(t *testing.T) {
 	}
 	require.Len(t, *beats, 2)
 	require.Contains(t, log.String(), "key: invalid")
+	require.Contains(t, log.String(), "node=11111111-2222-3333-4444-555555555555", "who is not there")
 	require.NotContains(t, log.String(), bashKey)
 	require.NotContains(t, log.String(), "guess")
-	_, err := iscsi.NewHandler(nil)
+	_, err := iscsi.NewHandler(nil, nil)
 	require.ErrorIs(t, err, task.ErrMissingParameter)
 }
 
