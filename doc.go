@@ -18,6 +18,7 @@
 //   - packages boot/artifact, boot/tftp, boot/dhcp: what machines fetch, and the
 //     servers that they ask
 //   - package boot/imagecache: downloads kept once for all nodes
+//   - package boot/loader: what boot loaders do with kernel arguments
 //   - packages boot/vmedia, boot/iso: boot from virtual media that are composed
 //   - package agent: deploys with ironic-python-agent's protocol, conductor side
 //   - package agent/ramdisk: the ramdisk's side of the same protocol

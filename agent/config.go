@@ -62,8 +62,8 @@ type Config struct {
 	// TreeURL are of no use then. Nil: the ramdisk fetches them and writes.
 	Writer Writer
 
-	// DeployParams are what the ramdisk of a deploy is told beside ipa-api-url; the
-	// network can read them. Nil: nothing.
+	// DeployParams are what the ramdisk of a deploy is told beside the parameters of
+	// this package, which stay as they are; the network can read them. Nil: nothing.
 	DeployParams func(t *task.Task) (boot.Params, error)
 
 	// PowerOffWait is how long a ramdisk may take to power its machine off

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/deploy"
@@ -82,7 +81,11 @@ func (d *Deploy) Prepare(ctx context.Context, t *task.Task) error {
 		if err != nil {
 			return err
 		}
-		maps.Copy(params, more)
+		for name, value := range more {
+			if _, ours := params[name]; !ours {
+				params[name] = value
+			}
+		}
 	}
 	return b.PrepareRamdisk(ctx, t, params)
 }

@@ -51,7 +51,8 @@ type HandlerConfig struct {
 }
 
 // A Handler is the part of Ironic's API that ramdisks call: GET / and /v1/ for
-// the versions, GET /v1/lookup, POST /v1/heartbeat/{node UUID}. Mount it at the root, or behind http.StripPrefix.
+// the versions, GET /v1/lookup, POST /v1/heartbeat/{node UUID}. Mount it at the
+// root, or behind http.StripPrefix.
 //
 // A refusal has Ironic's form, {"error_message": "{\"faultstring\": ...}"}, and
 // a status on which a stock agent tries again: after some 5 to 10 s for a
@@ -59,10 +60,9 @@ type HandlerConfig struct {
 //
 // A stranger learns nothing of nodes: one that does not exist, one that expects
 // no ramdisk and one whose token is another are refused in the same words. A
-// heartbeat is read up to 64 KiB, a query up to 128
-// addresses, and who guesses too often is not listened to. How many requests
-// come in beside that is for the server in front, as are its time-outs
-// (http.Server.ReadTimeout).
+// heartbeat is read up to 64 KiB, a query up to 128 addresses, and who guesses too
+// often is not listened to. How many requests come in beside that is for the server
+// in front, as are its time-outs (http.Server.ReadTimeout).
 type Handler struct {
 	cfg     HandlerConfig
 	guesses guesses

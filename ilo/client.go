@@ -161,7 +161,7 @@ func (c *client) speaksRedfish(ctx context.Context) (bool, error) {
 		known = "redfish"
 	}
 	c.mu.Lock()
-	c.protocol, c.rest = known, old && root.Systems != nil
+	c.protocol, c.rest = known, old && len(root.Systems) > 0 && string(root.Systems) != "null"
 	c.mu.Unlock()
 	return known == "redfish", nil
 }

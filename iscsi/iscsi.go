@@ -28,9 +28,9 @@ type Config struct {
 
 	// BashRamdisk deploys with ramdisks of the kind before ironic-python-agent, too,
 	// which export their disk by themselves and tell so by a [Passthru]; they do not
-	// clean (set automated_clean to false). They are told a key on the kernel's command line, as they always were: whoever reads
-	// what machines boot can have the image, its config drive included, written
-	// elsewhere.
+	// clean (set automated_clean to false). They are told a key on the kernel's
+	// command line, as they always were: whoever reads what machines boot can have
+	// the image, its config drive included, written elsewhere.
 	BashRamdisk bool
 
 	// Writes bounds how many disks are written at once, each of which takes some

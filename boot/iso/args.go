@@ -9,7 +9,8 @@ import (
 )
 
 // CheckArgs reports every argument that isolinux or grub would not hand over as it
-// is, and a command line that is too long for a kernel. The errors are
+// is, that a kernel takes for something else on UEFI or a command line cannot carry,
+// and a command line that is too long for a kernel. The errors are
 // task.ErrInvalidParameter.
 func CheckArgs(args boot.KernelArgs) error {
 	// isolinux puts this before the arguments; grub puts less there.

@@ -11,7 +11,7 @@ import (
 )
 
 // A Family is a kind of boot loader, or several that are used together: what
-// differs between the ways of booting over the network. All functions but Rules are
+// differs between the ways of booting over the network. All functions are
 // required.
 type Family struct {
 	// Name names the family in errors, as "ipxe".

@@ -9,8 +9,8 @@ import (
 	"github.com/ferrule/ferrule/task"
 )
 
-// Found is what an agent posts, or a BMC knows, with ironic-python-agent's JSON names. What is not
-// here is not read.
+// Found is what an agent posts, or a BMC knows, with ironic-python-agent's JSON names.
+// What is not here is not read.
 type Found struct {
 	Inventory     Inventory `json:"inventory"`
 	BootInterface string    `json:"boot_interface"` // MAC address, as pxelinux writes it: 01-52-54-00-12-34-56

@@ -20,7 +20,8 @@ type Access struct {
 	TLS      bmc.TLS
 
 	// Owner bounds the requests, for a BMC that is also spoken to by another
-	// protocol. Nil means one of this package's own.
+	// protocol: the one that is given with the first [Client] of its address counts.
+	// Nil means one of this package's own.
 	Owner *bmc.Owner
 }
 

@@ -34,7 +34,8 @@ type Config struct {
 	// unless Files have a program /sbin/rescue (linux.RescueProgram) of the site's own.
 	Busybox string
 
-	// Files are further files. An etc/modules among them is refused.
+	// Files are further files. An etc/modules among them is refused; a sbin/rescue is
+	// taken in place of Busybox's.
 	Files []initramfs.File
 }
 

@@ -1,8 +1,9 @@
 //go:build linux
 
 // Instance is the system of the image that examples/qemu deploys: the first and
-// only program of its ramdisk, and of its root file system if it has one. It reads its name from the config drive, as
-// cloud-init does in real images, and says it on the console.
+// only program of its ramdisk, and of its root file system if it has one. It reads
+// its name from the config drive, as cloud-init does in real images, and says it on
+// the console.
 package main
 
 import (

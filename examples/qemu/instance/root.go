@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,7 +69,7 @@ func partition(is func(*disk.Disk) bool) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		size, err := f.Seek(0, 2)
+		size, err := f.Seek(0, io.SeekEnd)
 		found := err == nil && is(&disk.Disk{Device: f, Size: size})
 		f.Close()
 		if found {
