@@ -402,6 +402,24 @@ func TestFolderCrash(t *testing.T) {
 	}
 }
 
+// TestFolderLeavesOthers has a file and another owner's link where a crash had
+// taken a folder of n1 away: they are not its to remove.
+func TestFolderLeavesOthers(t *testing.T) {
+	t.Parallel()
+	for _, site := range []bool{true, false} {
+		f, dir := folder(t)
+		require.NoError(t, f.Replace(t.Context(), "n1", data("a/b", "old")))
+		require.NoError(t, os.RemoveAll(filepath.Join(dir, "a")))
+		if site {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "a"), []byte("new"), 0o644))
+		} else {
+			require.NoError(t, f.Replace(t.Context(), "n2", data("a", "new")))
+		}
+		require.NoError(t, f.Withdraw(t.Context(), "n1"))
+		require.Equal(t, map[string]string{"a": "new"}, served(t, dir))
+	}
+}
+
 func crashChild(t *testing.T, dir, change string, step int) (killed bool) {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestFolderCrash$")
 	cmd.Env = append(os.Environ(), "ARTIFACT_CRASH_DIR="+dir, "ARTIFACT_CRASH_CHANGE="+change, fmt.Sprintf("ARTIFACT_CRASH_STEP=%d", step))
