@@ -116,6 +116,7 @@ type rack struct {
 	machine   *agenttest.Machine
 	node      *task.Node
 	image     []byte
+	stop      func() // ends the conductor, and returns when it has ended
 
 	mu   sync.Mutex
 	seen []task.Evidence
@@ -128,7 +129,37 @@ func newRack(t *testing.T, c agenttest.Config, change ...func(*task.Node)) *rack
 	return r
 }
 
+// rackWith has a machine that reaches the APIs over loopback.
 func rackWith(t *testing.T, m powered, c iscsi.Config, change ...func(*task.Node)) *rack {
+	mux := http.NewServeMux()
+	server := httptest.NewServer(mux)
+	transport := new(http.Transport)
+	t.Cleanup(func() { // last of all
+		server.Close()
+		transport.CloseIdleConnections()
+	})
+	probe, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, probe.Close())
+	c.Agent.APIURL, c.Agent.HTTPClient = server.URL, &http.Client{Transport: transport}
+	c.Port = probe.Addr().(*net.TCPAddr).Port
+	r := assemble(t, m, c, change...)
+	mux.Handle("/", r.api(t))
+	passthru, err := iscsi.NewHandler(r.conductor.Manager(), nil)
+	require.NoError(t, err)
+	mux.Handle("/v1/nodes/", passthru)
+	return r
+}
+
+// api is what ramdisks call.
+func (r *rack) api(t *testing.T) http.Handler {
+	h, err := agent.NewHandler(agent.HandlerConfig{Manager: r.conductor.Manager(), Heartbeat: r.conductor.Heartbeat, HeartbeatTimeout: time.Second})
+	require.NoError(t, err)
+	return h
+}
+
+// assemble makes the node and what deploys it, but for the APIs.
+func assemble(t *testing.T, m powered, c iscsi.Config, change ...func(*task.Node)) *rack {
 	r := &rack{image: make([]byte, 6*mib)}
 	table := disk.Table{Label: disk.MBR, UUID: "0xfe11ce01", Partitions: []disk.Partition{{Start: mib, Size: 4 * mib, Type: disk.TypeLinux}}}
 	dir := t.TempDir()
@@ -151,14 +182,7 @@ func rackWith(t *testing.T, m powered, c iscsi.Config, change ...func(*task.Node
 		f(n)
 	}
 
-	mux := http.NewServeMux()
-	server := httptest.NewServer(mux)
-	transport := new(http.Transport)
-	probe, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, probe.Close())
-	c.Agent = agent.Config{APIURL: server.URL, ImageDirs: artifact.Dirs{dir}, HTTPClient: &http.Client{Transport: transport}, PowerOffWait: 5 * time.Second}
-	c.Port, c.Observer = probe.Addr().(*net.TCPAddr).Port, r.observe
+	c.Agent.ImageDirs, c.Agent.PowerOffWait, c.Observer = artifact.Dirs{dir}, 5*time.Second, r.observe
 	d, err := iscsi.New(c)
 	require.NoError(t, err)
 	vendor, err := iscsi.NewPassthru(func(ctx context.Context, node string, h deploy.Heartbeat) error {
@@ -170,24 +194,19 @@ func rackWith(t *testing.T, m powered, c iscsi.Config, change ...func(*task.Node
 	require.NoError(t, registry.Add(driver.Driver{Title: "fake", Power: b, Boot: b, Deploy: d, Vendor: vendor}))
 	r.conductor, err = conductor.New(conductor.Config{Store: new(task.MemoryStore), Registry: &registry, Logger: tasktest.Logger(t), CallbackTimeout: 20 * time.Second})
 	require.NoError(t, err)
-	h, err := agent.NewHandler(agent.HandlerConfig{Manager: r.conductor.Manager(), Heartbeat: r.conductor.Heartbeat, HeartbeatTimeout: time.Second})
-	require.NoError(t, err)
-	mux.Handle("/", h)
-	passthru, err := iscsi.NewHandler(r.conductor.Manager(), nil)
-	require.NoError(t, err)
-	mux.Handle("/v1/nodes/", passthru)
 	port := tasktest.Port(n)
 	port.Address = "52:54:00:00:00:01"
 	require.NoError(t, r.conductor.Manager().Create(t.Context(), n, port))
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() { ended <- r.conductor.Run(ctx) }()
-	t.Cleanup(func() {
-		m.PowerOff()
+	r.stop = sync.OnceFunc(func() {
 		stop()
 		require.NoError(t, <-ended)
-		server.Close()
-		transport.CloseIdleConnections()
+	})
+	t.Cleanup(func() {
+		m.PowerOff()
+		r.stop()
 	})
 	return r
 }
@@ -285,6 +304,11 @@ func TestFailures(t *testing.T) {
 	}{
 		"checksum":  {change: func(n *task.Node) { n.InstanceInfo["image_os_hash_value"] = strings.Repeat("0", 64) }, says: "checksum"},
 		"disk full": {machine: agenttest.Config{Faults: agenttest.Faults{DiskFull: 2*mib + 1000}}, says: "the disk failed"},
+		"small disk": {
+			machine: agenttest.Config{DiskSize: 4 * mib, DiskSerial: "small"},
+			change:  func(n *task.Node) { n.Properties["root_device"] = map[string]any{"serial": "small"} },
+			says:    "the image is larger than the disk",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
