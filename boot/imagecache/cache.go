@@ -57,6 +57,7 @@ type Cache struct {
 
 	mu   sync.Mutex
 	held map[string]*holding // by digest: what this process keeps from being thrown away
+	asks map[string]*asked   // by what is asked for, while somebody does
 }
 
 // A holding is a shared lock on one file of content. Its count is guarded by
@@ -100,7 +101,7 @@ func New(ctx context.Context, c Config) (*Cache, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	cache := &Cache{cfg: c, held: map[string]*holding{}}
+	cache := &Cache{cfg: c, held: map[string]*holding{}, asks: map[string]*asked{}}
 	for _, dir := range []string{c.Dir, cache.path(contents), cache.path(downloads)} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, &task.Error{Op: op, Field: "Config.Dir", Err: err, Remedy: "let this process write there"}
@@ -130,6 +131,10 @@ type Request struct {
 	// SHA256 is the digest of the content in hexadecimal. Empty takes what the
 	// server has now.
 	SHA256 string
+
+	// Header goes along to the server, such as an Authorization. It is neither kept
+	// nor told to anybody. Whoever knows the SHA256 of what is kept needs none.
+	Header http.Header
 
 	// Progress is told of bytes downloaded, of total, 0 where that is not known.
 	// It is not called where another request downloads. Nil for nobody.

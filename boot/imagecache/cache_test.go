@@ -281,6 +281,33 @@ func TestSingleFlight(t *testing.T) {
 	require.Equal(t, int64(1), first.Load())
 }
 
+// TestFailsForAll has a download fail that others wait for. Who has other
+// credentials tries with them, and who comes later tries anew.
+func TestFailsForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(nil)
+		s.gate = make(chan struct{})
+		cache, _ := open(t, s)
+		errs := make([]error, 10)
+		var wg sync.WaitGroup
+		for i := range errs {
+			wg.Go(func() {
+				_, errs[i] = cache.Get(t.Context(), imagecache.Request{URL: secretURL, Header: http.Header{"Authorization": {fmt.Sprint(i / 5)}}})
+			})
+		}
+		synctest.Wait()
+		close(s.gate)
+		wg.Wait()
+		for _, err := range errs {
+			require.ErrorContains(t, err, "http://images.example/ipa.kernel: the server answered 404")
+		}
+		require.Len(t, s.requests(), 2)
+		_, err := cache.Get(t.Context(), imagecache.Request{URL: secretURL})
+		require.Error(t, err)
+		require.Len(t, s.requests(), 1)
+	})
+}
+
 func TestCanceled(t *testing.T) {
 	t.Parallel()
 	s := newSite(map[string][]byte{"/i": content(100)})

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -38,20 +39,34 @@ type known struct {
 }
 
 // fetch returns the image at u. Requests for one URL take turns, so that the
-// second one finds what the first one has downloaded.
-func (c *Cache) fetch(ctx context.Context, u *url.URL, r request) (*Image, error) {
+// second one finds what the first one has downloaded, or why it could not.
+func (c *Cache) fetch(ctx context.Context, u *url.URL, r request) (image *Image, err error) {
 	key := sha256.Sum256([]byte(r.URL))
 	dir := c.path(downloads, hex.EncodeToString(key[:16]))
+	a, before := c.ask(r)
+	defer c.answer(r, a)
 	unlock, err := filelock.Folder(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
+	if err := c.failedSince(a, before); err != nil {
+		return nil, err
+	}
 	if r.sum != "" {
 		if image := c.open(r.sum); image != nil { // another URL may have brought it meanwhile
 			return image, nil
 		}
 	}
+	image, err = c.bring(ctx, u, r, dir)
+	if err != nil && ctx.Err() == nil {
+		c.fail(a, err)
+	}
+	return image, err
+}
+
+// bring returns the image at u, whose folder is locked.
+func (c *Cache) bring(ctx context.Context, u *url.URL, r request, dir string) (*Image, error) {
 	now := time.Now()
 	_ = os.Chtimes(dir, now, now) // when the URL was last asked for
 	d := &download{cache: c, url: u, request: r, dir: dir, hash: sha256.New()}
@@ -66,7 +81,7 @@ func (c *Cache) fetch(ctx context.Context, u *url.URL, r request) (*Image, error
 	if image == nil {
 		d.known = known{}
 	}
-	err = d.run(ctx)
+	err := d.run(ctx)
 	switch {
 	case errors.Is(err, errUnchanged):
 		return image, nil
@@ -148,6 +163,7 @@ func (d *download) attempt(ctx context.Context) error {
 	if err != nil {
 		return final("no URL that can be asked")
 	}
+	maps.Copy(req.Header, d.Header)
 	req.Header.Set("Accept-Encoding", "identity")
 	switch {
 	case d.done > 0 && d.fresh.validator() != "":
