@@ -63,7 +63,7 @@ var allowed = map[string][]string{
 	"agent":                   {"task", "boot", "deploy", "driver", "boot/artifact", "deploy/configdrive", "deploy/disk", "deploy/image", "deploy/install"},
 	"agent/ramdisk":           {"task", "deploy/disk", "deploy/image", "deploy/install", "deploy/configdrive", "iscsi/target"},
 	"deploy/install":          {"deploy/disk"},
-	"iscsi":                   {"task", "boot", "deploy", "driver", "agent", "deploy/disk", "deploy/image", "deploy/install", "iscsi/initiator"},
+	"iscsi":                   {"task", "boot", "deploy", "driver", "agent", "boot/imagecache", "deploy/disk", "deploy/image", "deploy/install", "iscsi/initiator"},
 	"agent/ramdisk/initramfs": {},
 	"agent/ramdisk/linux":     {"task", "agent/ramdisk", "deploy/disk"},
 	"agent/ramdisk/builder":   {"task", "agent/ramdisk/initramfs", "agent/ramdisk/linux"},

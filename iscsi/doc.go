@@ -10,7 +10,11 @@
 // has), the image goes through package deploy/image to the LUN, and the session is
 // logged out before the ramdisk is asked for anything else. An image that is a file
 // of this host is never copied, however many nodes are written at once, and qcow2
-// images are read as they are.
+// images are read as they are. One that has a URL is fetched for each node, or once
+// for all with a [Config].Cache:
+//
+//	cache, err := imagecache.New(ctx, imagecache.Config{Dir: "/var/lib/provisioner/images"})
+//	d, err := iscsi.New(iscsi.Config{Agent: agent.Config{APIURL: url}, Cache: cache})
 //
 // # Ramdisks from before ironic-python-agent
 //

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/ferrule/ferrule/agent"
+	"github.com/ferrule/ferrule/boot/imagecache"
 	"github.com/ferrule/ferrule/deploy"
 	"github.com/ferrule/ferrule/deploy/disk"
 	"github.com/ferrule/ferrule/deploy/image"
@@ -36,6 +37,14 @@ type Config struct {
 	// Writes bounds how many disks are written at once, each of which takes some
 	// MiB of memory; others wait. 0 means 8.
 	Writes int
+
+	// Cache keeps images that have a URL, so that each is downloaded once and written
+	// to any number of nodes; it makes the downloads, with its own HTTP client. What
+	// it has is taken without asking the server where the instance has a SHA-256 of
+	// the image, otherwise if the server says that it is unchanged; the checksum is
+	// checked each time that it is written. Nil downloads for each node, and keeps
+	// nothing.
+	Cache *imagecache.Cache
 
 	// Observer is told how many bytes of the image are dealt with, as evidence of
 	// agent.StageWritten. The conductor's Observe fits. Nil discards.
@@ -100,6 +109,11 @@ func TargetName(n *task.Node) string { return "iqn.2008-10.org.openstack:" + n.U
 
 // write implements agent.Writer.
 func (w *writer) write(ctx context.Context, t *task.Task, o agent.Order) (ids install.IDs, err error) {
+	done, err := w.keep(ctx, &o)
+	if err != nil {
+		return ids, err
+	}
+	defer done()
 	select {
 	case w.slots <- struct{}{}:
 		defer func() { <-w.slots }()
