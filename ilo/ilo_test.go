@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http/httptrace"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,19 +54,20 @@ func TestValidate(t *testing.T) {
 }
 
 func TestErrorsHaveClasses(t *testing.T) {
+	tries := bmc.DefaultBudgets()[bmc.Busy].Retries + 1 // those of quick
 	for name, c := range map[string]struct {
 		prepare  func(i *ilotest.ILO, tk *task.Task)
 		class    bmc.Class
-		requests int // at most
+		requests int // that come to the iLO
 	}{
-		"wrong password":   {func(_ *ilotest.ILO, tk *task.Task) { tk.Node.DriverInfo["ilo_password"] = "wrong-canary" }, bmc.Authentication, 1},
+		"wrong password":   {func(_ *ilotest.ILO, tk *task.Task) { tk.Node.DriverInfo["ilo_password"] = "wrong-canary" }, bmc.Authentication, 2},
 		"unknown host":     {func(_ *ilotest.ILO, tk *task.Task) { tk.Node.DriverInfo["client_port"] = 1 }, bmc.Unreachable, 0},
 		"certificate":      {func(_ *ilotest.ILO, tk *task.Task) { delete(tk.Node.DriverInfo, "ilo_fingerprint") }, bmc.Unreachable, 0},
-		"for ever in POST": {func(i *ilotest.ILO, _ *task.Task) { i.Machine.Change(func(s *bmctest.State) { s.Post = 1e6 }) }, bmc.Busy, 13},
-		"for ever down":    {func(i *ilotest.ILO, _ *task.Task) { i.Machine.Change(func(s *bmctest.State) { s.Down = 1e6 }) }, bmc.Busy, 0},
+		"for ever in POST": {func(i *ilotest.ILO, _ *task.Task) { i.Machine.Change(func(s *bmctest.State) { s.Post = 1e6 }) }, bmc.Busy, 1 + tries},
+		"for ever down":    {func(i *ilotest.ILO, _ *task.Task) { i.Machine.Change(func(s *bmctest.State) { s.Down = 1e6 }) }, bmc.Busy, tries},
 		"no RIBCL": {func(i *ilotest.ILO, tk *task.Task) {
 			tk.Node.DriverInfo["ilo_protocol"] = "redfish"
-		}, bmc.Unsupported, 0},
+		}, bmc.Unsupported, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			i := ilotest.NewILO(t, ilotest.Config{Quirks: []ilotest.Quirk{ilotest.EchoesPassword, ilotest.NoREST}})
@@ -72,7 +75,7 @@ func TestErrorsHaveClasses(t *testing.T) {
 			c.prepare(i, tk)
 			err := newBMCs(t).Management().SetBootDevice(t.Context(), tk, driver.BootSetting{Device: boot.PXE})
 			require.Equal(t, c.class, bmc.ClassOf(err), "%v", err)
-			require.LessOrEqual(t, len(i.Requests()), c.requests, "%q", i.Requests())
+			require.Equal(t, c.requests, i.Traffic().Len(), "%q", i.Requests())
 			require.NotContains(t, err.Error(), "canary")
 		})
 	}
@@ -107,35 +110,41 @@ func TestWrongPasswordIsTriedOnce(t *testing.T) {
 }
 
 // TestManyOperations has 500 operations on one iLO at once: some are canceled,
-// some panic, and the password changes in the middle.
+// some panic in the middle of a request, and the password changes in the middle.
 func TestManyOperations(t *testing.T) {
+	const gap = 200 * time.Microsecond
 	for _, g := range []int{4, 5} {
 		i := ilotest.NewILO(t, ilotest.Config{Generation: g})
 		bmcs := newBMCs(t)
-		var mu sync.Mutex
-		password := bmctest.Password
+		bmcs.Limits = bmc.Limits{Requests: 3, Gap: gap}
+		const changed = "changed-canary"
+		change := make(chan struct{})
+		var ended, panicked atomic.Int32
+		start := time.Now()
 		var wg sync.WaitGroup
 		for k := range 500 {
 			wg.Go(func() {
-				mu.Lock()
-				if k == 250 {
-					password = "changed-canary"
-					i.Machine.SetPassword(bmctest.User, password)
-				}
-				now := password
-				mu.Unlock()
+				defer func() {
+					if ended.Add(1) == 200 {
+						i.Machine.SetPassword(bmctest.User, changed)
+						close(change)
+					}
+				}()
 				tk := onILO(t, i, "n1")
-				tk.Node.DriverInfo["ilo_password"] = now
+				if k >= 250 { // those before it that are not through have the old one
+					<-change
+					tk.Node.DriverInfo["ilo_password"] = changed
+				}
 				ctx := t.Context()
-				if k%10 < 3 {
+				switch {
+				case k%10 < 3:
 					var cancel context.CancelFunc
-					ctx, cancel = context.WithTimeout(ctx, time.Duration(rand.Int64N(int64(20*time.Millisecond))))
+					ctx, cancel = context.WithTimeout(ctx, time.Duration(rand.Int64N(int64(200*time.Millisecond))))
 					defer cancel()
+				case k%10 == 9:
+					ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GetConn: func(string) { panic("driver") }}) // with a slot
 				}
 				err := task.Guard("test", tk.Node, func() error {
-					if k%10 == 9 {
-						defer panic("driver")
-					}
 					if k%2 == 0 {
 						_, err := bmcs.Power().PowerState(ctx, tk)
 						return err
@@ -145,18 +154,47 @@ func TestManyOperations(t *testing.T) {
 				if err != nil && strings.Contains(err.Error(), "canary") {
 					t.Error("a password in an error")
 				}
+				if err != nil && strings.Contains(err.Error(), "panic") {
+					panicked.Add(1)
+				}
 			})
 		}
 		wg.Wait()
+		require.Greater(t, panicked.Load(), int32(10), "three would have kept all slots")
+		tk := onILO(t, i, "n1")
+		tk.Node.DriverInfo["ilo_password"] = changed
+		_, err := bmcs.Power().PowerState(t.Context(), tk)
+		require.NoError(t, err)
 		bmcs.Close()
 		require.LessOrEqual(t, i.Refused(), 3, "the account is not locked")
+		require.Zero(t, i.Traffic().TooEarly(start, gap), "of %d requests", i.Traffic().Len())
 		if i.Redfish != nil {
 			open, most := i.Redfish.Sessions()
 			require.Zero(t, open)
 			require.LessOrEqual(t, most, 2)
 		}
-		_, err := bmcs.Power().PowerState(t.Context(), onILO(t, i, "n1"))
+		_, err = bmcs.Power().PowerState(t.Context(), onILO(t, i, "n1"))
 		require.Error(t, err, "closed")
+	}
+}
+
+// TestRequestsAtOnce has nobody go away, for the iLO is busy with a request then
+// that its client no longer counts.
+func TestRequestsAtOnce(t *testing.T) {
+	for _, g := range []int{4, 5} {
+		i := ilotest.NewILO(t, ilotest.Config{Generation: g})
+		bmcs := newBMCs(t)
+		bmcs.Limits.Requests = 3
+		var wg sync.WaitGroup
+		for range 200 {
+			wg.Go(func() {
+				_, err := bmcs.Power().PowerState(t.Context(), onILO(t, i, "n1"))
+				require.NoError(t, err)
+			})
+		}
+		wg.Wait()
+		require.LessOrEqual(t, i.Traffic().Most(), 3)
+		require.Greater(t, i.Traffic().Most(), 1)
 	}
 }
 

@@ -50,24 +50,33 @@ func (c *conn) token(ctx context.Context, a Access, stale string) (string, error
 	// Whatever becomes of ctx: a session that was asked for is there, and has to
 	// be known to be ended.
 	type result struct {
-		token string
-		err   error
+		token    string
+		err      error
+		panicked any
 	}
 	made := make(chan result, 1)
 	detached := context.WithoutCancel(ctx)
 	go func() {
 		defer c.bmcs.working.Done()
 		defer func() { <-c.login }()
+		defer func() {
+			if p := recover(); p != nil { // in a hook of ctx; it is the caller's
+				made <- result{panicked: p}
+			}
+		}()
 		detached, cancel := context.WithTimeout(detached, loginTime)
 		defer cancel()
 		if s != nil && s.token != stale {
 			_ = c.end(detached, s) // another user's; what the BMC says to it does not matter
 		}
 		token, err := c.makeSession(detached, a)
-		made <- result{token, err}
+		made <- result{token: token, err: err}
 	}()
 	select {
 	case r := <-made:
+		if r.panicked != nil {
+			panic(r.panicked)
+		}
 		return r.token, r.err
 	case <-ctx.Done():
 		return "", context.Cause(ctx)

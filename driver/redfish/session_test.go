@@ -9,8 +9,10 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,36 +27,53 @@ import (
 	"github.com/ferrule/ferrule/task"
 )
 
+// panicking has requests panic in the middle, with a slot, and counts those that
+// have a session as well.
+func panicking(ctx context.Context, b *redfishtest.BMC, held *atomic.Int32) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GetConn: func(string) {
+		if open, _ := b.Sessions(); open > 0 {
+			held.Add(1)
+		}
+		panic("driver")
+	}})
+}
+
 // TestManyOperations has 500 operations on one BMC at once: some are canceled,
-// some panic, and the password changes in the middle.
+// some panic in the middle of a request, and the password changes in the middle.
 func TestManyOperations(t *testing.T) {
+	const gap = 500 * time.Microsecond
 	b := redfishtest.NewBMC(t, redfishtest.Config{Sessions: 4})
 	bmcs := newBMCs(t)
-	bmcs.Limits.Requests = 3
+	bmcs.Limits.Requests, bmcs.Limits.Gap = 3, gap
 	power, management := bmcs.Power(), bmcs.Management()
 	const changed = "changed-canary"
-	var password sync.Map
-	password.Store("now", bmctest.Password)
+	change := make(chan struct{})
+	var ended, held, panicked atomic.Int32
+	start := time.Now()
 	var wg sync.WaitGroup
 	for i := range 500 {
 		wg.Go(func() {
-			if i == 250 {
-				b.Machine.SetPassword(bmctest.User, changed)
-				password.Store("now", changed)
-			}
+			defer func() {
+				if ended.Add(1) == 200 {
+					b.Machine.SetPassword(bmctest.User, changed)
+					close(change)
+				}
+			}()
 			tk := onBMC(t, b, "n1")
-			now, _ := password.Load("now")
-			tk.Node.DriverInfo["redfish_password"] = now
+			if i >= 250 { // those before it that are not through have the old one
+				<-change
+				tk.Node.DriverInfo["redfish_password"] = changed
+			}
 			ctx := t.Context()
-			if i%10 < 3 {
+			switch {
+			case i%10 < 3:
 				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, time.Duration(rand.Int64N(int64(20*time.Millisecond))))
+				ctx, cancel = context.WithTimeout(ctx, time.Duration(rand.Int64N(int64(500*time.Millisecond))))
 				defer cancel()
+			case i%10 == 9:
+				ctx = panicking(ctx, b, &held)
 			}
 			err := task.Guard("test", tk.Node, func() error {
-				if i%10 == 9 {
-					defer panic("driver")
-				}
 				if i%2 == 0 {
 					_, err := power.PowerState(ctx, tk)
 					return err
@@ -63,15 +82,62 @@ func TestManyOperations(t *testing.T) {
 			})
 			if err != nil {
 				require.NotContains(t, err.Error(), "canary")
+				if strings.Contains(err.Error(), "panic") {
+					panicked.Add(1)
+				}
 			}
 		})
 	}
 	wg.Wait()
+	require.Greater(t, held.Load(), int32(10), "three would have kept all slots")
+	require.GreaterOrEqual(t, panicked.Load(), held.Load(), "each is told to who asked")
+	tk := onBMC(t, b, "n1")
+	tk.Node.DriverInfo["redfish_password"] = changed
+	_, err := power.PowerState(t.Context(), tk)
+	require.NoError(t, err)
 	bmcs.Close()
 	open, most := b.Sessions()
 	require.Zero(t, open, "none is left")
 	require.LessOrEqual(t, most, 2, "one, and the one that takes its place")
 	require.LessOrEqual(t, b.Refused(), 2, "the account is not locked")
+	require.Zero(t, b.Traffic.TooEarly(start, gap), "of %d requests", b.Traffic.Len())
+}
+
+// TestRequestsAtOnce has nobody go away, for the BMC is busy with a request then
+// that its client no longer counts.
+func TestRequestsAtOnce(t *testing.T) {
+	b := redfishtest.NewBMC(t, redfishtest.Config{})
+	bmcs := newBMCs(t)
+	bmcs.Limits.Requests = 3
+	var wg sync.WaitGroup
+	for range 200 {
+		wg.Go(func() {
+			_, err := bmcs.Power().PowerState(t.Context(), onBMC(t, b, "n1"))
+			require.NoError(t, err)
+		})
+	}
+	wg.Wait()
+	require.LessOrEqual(t, b.Traffic.Most(), 3)
+	require.Greater(t, b.Traffic.Most(), 1)
+}
+
+// TestPanicInLogIn has a hook of the caller panic while a session is made, which
+// goes on whatever becomes of the caller: it is the caller that panics.
+func TestPanicInLogIn(t *testing.T) {
+	b := redfishtest.NewBMC(t, redfishtest.Config{})
+	bmcs := newBMCs(t)
+	bmcs.Limits.Requests = 1
+	var held atomic.Int32
+	for range 3 {
+		require.PanicsWithValue(t, "driver", func() {
+			_, _ = bmcs.Power().PowerState(panicking(t.Context(), b, &held), onBMC(t, b, "n1"))
+		})
+	}
+	_, err := bmcs.Power().PowerState(t.Context(), onBMC(t, b, "n1"))
+	require.NoError(t, err)
+	bmcs.Close()
+	open, _ := b.Sessions()
+	require.Zero(t, open)
 }
 
 func TestSessionIsEndedWhenIdle(t *testing.T) {
@@ -105,11 +171,12 @@ func TestCanceledLogInIsEnded(t *testing.T) {
 }
 
 func TestErrorsHaveClasses(t *testing.T) {
+	tries := bmc.DefaultBudgets()[bmc.Busy].Retries + 1 // those of quick
 	set := driver.BootSetting{Device: boot.PXE}
 	for name, c := range map[string]struct {
 		prepare  func(b *redfishtest.BMC, tk *task.Task)
 		class    bmc.Class
-		requests int // at most
+		requests int // that come to the BMC
 	}{
 		"wrong password": {func(_ *redfishtest.BMC, tk *task.Task) { tk.Node.DriverInfo["redfish_password"] = "wrong-canary" }, bmc.Authentication, 2},
 		"unknown host":   {func(_ *redfishtest.BMC, tk *task.Task) { tk.Node.DriverInfo["redfish_address"] = "https://127.0.0.1:1" }, bmc.Unreachable, 0},
@@ -117,11 +184,11 @@ func TestErrorsHaveClasses(t *testing.T) {
 		"fingerprint": {func(_ *redfishtest.BMC, tk *task.Task) {
 			tk.Node.DriverInfo["redfish_fingerprint"] = strings.Repeat("ab", 32)
 		}, bmc.Unreachable, 0},
-		"for ever in POST": {func(b *redfishtest.BMC, _ *task.Task) { b.Machine.Change(func(s *bmctest.State) { s.Post = 1e6 }) }, bmc.Busy, 30},
-		"for ever down":    {func(b *redfishtest.BMC, _ *task.Task) { b.Machine.Change(func(s *bmctest.State) { s.Down = 1e6 }) }, bmc.Busy, 50},
+		"for ever in POST": {func(b *redfishtest.BMC, _ *task.Task) { b.Machine.Change(func(s *bmctest.State) { s.Post = 1e6 }) }, bmc.Busy, 5 + tries},
+		"for ever down":    {func(b *redfishtest.BMC, _ *task.Task) { b.Machine.Change(func(s *bmctest.State) { s.Down = 1e6 }) }, bmc.Busy, 2 * tries},
 		"no such system": {func(_ *redfishtest.BMC, tk *task.Task) {
 			tk.Node.DriverInfo["redfish_system_id"] = "/redfish/v1/Systems/9"
-		}, bmc.Unsupported, 5},
+		}, bmc.Unsupported, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := redfishtest.NewBMC(t, redfishtest.Config{Quirks: []redfishtest.Quirk{redfishtest.EchoesPassword}})
@@ -129,7 +196,7 @@ func TestErrorsHaveClasses(t *testing.T) {
 			c.prepare(b, tk)
 			err := newBMCs(t).Management().SetBootDevice(t.Context(), tk, set)
 			require.Equal(t, c.class, bmc.ClassOf(err), "%v", err)
-			require.LessOrEqual(t, len(b.Requests()), c.requests, "%q", b.Requests())
+			require.Len(t, b.Requests(), c.requests, "%q", b.Requests())
 			require.NotContains(t, err.Error(), "canary")
 			var e *task.Error
 			require.ErrorAs(t, err, &e)

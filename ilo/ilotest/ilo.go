@@ -54,6 +54,7 @@ type ILO struct {
 	cfg    Config
 	quirks map[Quirk]bool
 	server *httptest.Server
+	own    bmctest.Traffic
 	rest   *redfishtest.BMC // of iLO 4, beside RIBCL
 
 	mu       sync.Mutex // over what follows
@@ -125,6 +126,14 @@ func (i *ILO) Requests() []string {
 	return slices.Clone(i.requests)
 }
 
+// Traffic returns how requests came.
+func (i *ILO) Traffic() *bmctest.Traffic {
+	if i.Redfish != nil {
+		return &i.Redfish.Traffic
+	}
+	return &i.own
+}
+
 // Refused returns how many log-ins were refused.
 func (i *ILO) Refused() int {
 	if i.Redfish != nil {
@@ -140,6 +149,7 @@ func (i *ILO) Refused() int {
 
 // ServeHTTP answers as the iLO.
 func (i *ILO) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer i.own.Begin()()
 	if i.rest != nil && strings.HasPrefix(r.URL.Path, "/redfish/") {
 		i.rest.ServeHTTP(w, r)
 		return

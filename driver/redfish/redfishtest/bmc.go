@@ -31,6 +31,7 @@ type BMC struct {
 	URL     string
 	Machine *bmctest.Machine
 	Server  *httptest.Server
+	Traffic bmctest.Traffic
 
 	cfg    Config
 	quirks map[Quirk]bool
@@ -152,6 +153,7 @@ var (
 
 // ServeHTTP answers as the BMC.
 func (b *BMC) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer b.Traffic.Begin()()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.requests = append(b.requests, r.Method+" "+r.URL.Path)
