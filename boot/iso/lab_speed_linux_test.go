@@ -64,10 +64,12 @@ func TestSpeed(t *testing.T) {
 						require.NoError(t, err, "%s", said)
 					})
 				}
+				check := unwritten(t, dir)
 				measure("ours", func() {
 					_, err := base.Image(boot.KernelArgs{{Key: "node", Value: fmt.Sprint(round)}})
 					require.NoError(t, err)
 				})
+				check()
 			}
 			median := func(name string) time.Duration { return slices.Sorted(slices.Values(times[name]))[2] }
 			require.Less(t, median("ours"), time.Millisecond)
@@ -79,7 +81,7 @@ func TestSpeed(t *testing.T) {
 }
 
 // TestServeCost serves the composed image, and beside it the same bytes in a file,
-// by turns: what counts is the CPU time of both ends.
+// by turns: the CPU time of both ends, and how fast it goes.
 func TestServeCost(t *testing.T) {
 	lab.Need(t)
 	lab.Network(t)
@@ -92,26 +94,45 @@ func TestServeCost(t *testing.T) {
 	require.NoError(t, f.Close())
 	composed, file := serve(t, i), serve(t, plain(path))
 	for _, c := range []struct {
-		name   string
-		fetch  func(url string)
-		atMost float64
+		name          string
+		fetch         func(url string)
+		atMost, least float64 // CPU time and rate, to the file's
 	}{
-		{"whole", func(url string) { drop(t, url, "") }, 1.11},
+		{"whole", func(url string) { drop(t, url, "") }, 1.11, 0.9},
 		{"64 KiB", func(url string) {
 			for k := range 1000 {
 				drop(t, url, fmt.Sprintf("bytes=%d-%d", k<<16, k<<16+1<<16-1))
 			}
-		}, 1.5},
+		}, 1.5, 0.5},
 	} {
-		var ratios []float64
-		for range 15 {
-			ours, theirs := cpu(t, func() { c.fetch(composed) }), cpu(t, func() { c.fetch(file) })
-			ratios = append(ratios, float64(ours)/float64(theirs))
+		var cost, rate float64
+		for range 3 { // the machine may have other things to do
+			cost, rate = compare(t, func() { c.fetch(composed) }, func() { c.fetch(file) })
+			t.Logf("%s, composed to a file: CPU time %.2f, rate %.2f", c.name, cost, rate)
+			if cost < c.atMost && rate >= c.least {
+				break
+			}
 		}
-		slices.Sort(ratios)
-		t.Logf("%s: CPU time, composed to a file: %.2f (%.2f to %.2f)", c.name, ratios[7], ratios[0], ratios[14])
-		require.Less(t, ratios[7], c.atMost)
+		require.Less(t, cost, c.atMost)
+		require.GreaterOrEqual(t, rate, c.least)
 	}
+}
+
+// compare runs both by turns, and returns the medians of ours to theirs.
+func compare(t *testing.T, ours, theirs func()) (cost, rate float64) {
+	var costs, rates []float64
+	for round := range 15 {
+		var used, took [2]time.Duration
+		for k := range 2 {
+			k ^= round % 2 // neither is always the first
+			start := time.Now()
+			used[k] = cpu(t, []func(){ours, theirs}[k])
+			took[k] = time.Since(start)
+		}
+		costs = append(costs, float64(used[0])/float64(used[1]))
+		rates = append(rates, float64(took[1])/float64(took[0]))
+	}
+	return slices.Sorted(slices.Values(costs))[7], slices.Sorted(slices.Values(rates))[7]
 }
 
 // drop fetches a range, "" for all, and throws it away.

@@ -2,7 +2,9 @@ package iso_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -59,6 +61,37 @@ func (k kit) open(t testing.TB) *iso.Base {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, base.Close()) })
 	return base
+}
+
+// unwritten returns what fails the test if since then anything was made, changed or
+// removed below the folders, or anything made where temporary files go.
+func unwritten(t *testing.T, dirs ...string) (check func()) {
+	t.Helper()
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	require.Equal(t, temp, os.TempDir())
+	list := func() map[string]string {
+		all := map[string]string{}
+		for _, dir := range append(dirs, temp) {
+			require.NoError(t, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+				if err != nil {
+					return err
+				}
+				info, err := e.Info()
+				if err != nil {
+					return err
+				}
+				all[path] = fmt.Sprint(info.Mode(), info.Size(), info.ModTime().UnixNano())
+				return nil
+			}))
+		}
+		return all
+	}
+	before := list()
+	return func() {
+		t.Helper()
+		require.Equal(t, before, list(), "something was written")
+	}
 }
 
 var args = boot.KernelArgs{{Key: "ipa-api-url", Value: "http://192.0.2.1:6385"}, {Key: "quiet", Flag: true}, {Key: "with", Value: "two words"}}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"testing"
@@ -97,9 +98,11 @@ func TestReplacedFileIsServedAsItWas(t *testing.T) {
 }
 
 // TestManyReaders has 200 clients read at once: each gets the bytes of the file
-// that the image makes, and none costs much.
+// that the image makes, none costs much, and nothing is written to disk.
 func TestManyReaders(t *testing.T) {
-	i := image(t, newKit(t, 3_000_000).open(t), args)
+	k := newKit(t, 3_000_000)
+	check := unwritten(t, filepath.Dir(k.kernel))
+	i := image(t, k.open(t), args)
 	whole := written(t, i)
 	const readers, ranges = 200, 20
 	var wg sync.WaitGroup
@@ -126,8 +129,10 @@ func TestManyReaders(t *testing.T) {
 	}
 	reading.Wait()
 	each := (heap() - before) / readers
+	check() // in the middle, too
 	close(looked)
 	wg.Wait()
+	check()
 	t.Logf("%d bytes of heap a reader", each)
 	require.Less(t, each, int64(64<<10))
 }
