@@ -59,10 +59,15 @@ func (y *yard) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // write writes node i's image.
 func (y *yard) write(ctx context.Context, i int, instance task.Info) error {
-	n := tasktest.Node(fmt.Sprintf("n%d", i))
+	return writeImage(ctx, y.deploy, fmt.Sprintf("n%d", i), fmt.Sprintf("http://192.0.2.%d:9999", i), instance)
+}
+
+// writeImage runs the step write_image of a node whose agent has that URL.
+func writeImage(ctx context.Context, d *iscsi.Deploy, node, agentURL string, instance task.Info) error {
+	n := tasktest.Node(node)
 	n.ProvisionState, n.InstanceInfo = task.Deploying, instance
-	n.SetInternal("agent_url", fmt.Sprintf("http://192.0.2.%d:9999", i))
+	n.SetInternal("agent_url", agentURL)
 	n.SetInternal("agent_secret_token", "canary-token")
-	_, err := y.deploy.ExecuteStep(ctx, &task.Task{Node: n}, deploy.DeploySteps, deploy.Step{Interface: "deploy", Name: "write_image"})
+	_, err := d.ExecuteStep(ctx, &task.Task{Node: n}, deploy.DeploySteps, deploy.Step{Interface: "deploy", Name: "write_image"})
 	return err
 }

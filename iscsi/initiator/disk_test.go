@@ -275,6 +275,26 @@ func TestClose(t *testing.T) {
 	require.Empty(t, s.Target.Sessions())
 }
 
+func TestIPv6Target(t *testing.T) {
+	s, err := iscsitest.Start(iscsitest.Options{Addr: "[::1]:0"})
+	if err != nil {
+		t.Skip("no IPv6 here: ", err)
+	}
+	t.Cleanup(s.Close)
+	require.Contains(t, s.Portal, "[::1]:")
+	found, err := initiator.Discover(t.Context(), configFor(s))
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	require.Equal(t, []string{s.Portal}, found[0].Portals)
+	d := open(t, configFor(s))
+	want := random(3 << 20)
+	_, err = d.WriteAt(want, 4096)
+	require.NoError(t, err)
+	requireContent(t, s.Disk, 4096, want)
+	require.NoError(t, d.Close())
+	require.Empty(t, s.Target.Sessions())
+}
+
 func TestIPv6(t *testing.T) {
 	s := iscsitest.New(t, iscsitest.Options{Pipe: true})
 	for portal, want := range map[string]string{"::1": "[::1]:3260", "[::1]": "[::1]:3260", "[::1]:9": "[::1]:9", "192.0.2.1": "192.0.2.1:3260", "host:": "host:3260"} {

@@ -25,6 +25,9 @@ type Options struct {
 	CHAP   *target.CHAP
 	Limits target.Limits
 
+	// Addr is the TCP address to listen on. "" is 127.0.0.1:0.
+	Addr string
+
 	// Pipe has the Server listen on no socket. Use its Dial.
 	Pipe bool
 }
@@ -86,7 +89,7 @@ func Start(o Options) (*Server, error) {
 		l = s.pipe
 	} else {
 		var err error
-		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		if l, err = net.Listen("tcp", cmp.Or(o.Addr, "127.0.0.1:0")); err != nil {
 			return nil, err
 		}
 		s.Portal = l.Addr().String()
