@@ -2,6 +2,7 @@ package iscsi
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"github.com/ferrule/ferrule/agent"
@@ -10,12 +11,12 @@ import (
 )
 
 // keep has o read its image from the cache, where there is one and the image has a
-// URL. Call done when it is written. It takes no slot: a slow server holds nobody up
+// URL. Call done with what writing it ended with. It takes no slot: a slow server holds nobody up
 // but those who want what it has.
-func (w *writer) keep(ctx context.Context, o *agent.Order) (done func(), err error) {
+func (w *writer) keep(ctx context.Context, o *agent.Order) (done func(error), err error) {
 	remote, ok := o.Source.(*image.HTTP)
 	if !ok || w.cfg.Cache == nil {
-		return func() {}, nil
+		return func(error) {}, nil
 	}
 	r := imagecache.Request{URL: remote.URL, Header: remote.Header}
 	if o.Checksum.Algo == "sha256" {
@@ -31,7 +32,10 @@ func (w *writer) keep(ctx context.Context, o *agent.Order) (done func(), err err
 		return nil, err
 	}
 	o.Source = &image.File{Content: f, Size: kept.Size}
-	return func() {
+	return func(err error) {
+		if errors.Is(err, image.ErrChecksum) {
+			kept.Doubt()
+		}
 		f.Close()
 		kept.Close()
 	}, nil

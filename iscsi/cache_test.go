@@ -30,6 +30,7 @@ type store struct {
 	mu      sync.Mutex
 	image   []byte
 	broken  bool
+	corrupt bool        // the image, under the right tag
 	answers map[int]int // by status
 }
 
@@ -50,7 +51,11 @@ func (s *store) RoundTrip(r *http.Request) (*http.Response, error) {
 		w.WriteHeader(http.StatusUnauthorized)
 	default:
 		w.Header().Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(s.image)))
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(s.image))
+		image := s.image
+		if s.corrupt {
+			image = bytes.ToUpper(image)
+		}
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(image))
 	}
 	s.answers[w.Code]++
 	return w.Result(), nil
@@ -133,6 +138,12 @@ func TestCache(t *testing.T) {
 				s.image = bytes.Repeat([]byte("the second system "), mib/16)
 				requireImage(y.all(t, instance))
 				require.Equal(t, 1, s.told()[200], "another checksum is another image")
+
+				s.image = bytes.Repeat([]byte("the third system "), mib/16)
+				s.corrupt = true
+				require.ErrorContains(t, y.write(t.Context(), 0, s.instance(algo)), "checksum")
+				s.corrupt = false
+				requireImage(y.all(t, instance))
 
 				wrong := s.instance(algo)
 				wrong["image_os_hash_value"] = strings.Repeat("0", len(wrong["image_os_hash_value"].(string)))

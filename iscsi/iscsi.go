@@ -42,7 +42,8 @@ type Config struct {
 	// to any number of nodes; it makes the downloads, with its own HTTP client. What
 	// it has is taken without asking the server where the instance has a SHA-256 of
 	// the image, otherwise if the server says that it is unchanged; the checksum is
-	// checked each time that it is written. Nil downloads for each node, and keeps
+	// checked each time that it is written, and what does not have it is downloaded
+	// anew the next time. Nil downloads for each node, and keeps
 	// nothing.
 	Cache *imagecache.Cache
 
@@ -113,7 +114,7 @@ func (w *writer) write(ctx context.Context, t *task.Task, o agent.Order) (ids in
 	if err != nil {
 		return ids, err
 	}
-	defer done()
+	defer func() { done(err) }()
 	select {
 	case w.slots <- struct{}{}:
 		defer func() { <-w.slots }()

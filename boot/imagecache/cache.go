@@ -149,6 +149,16 @@ type Image struct {
 
 	release sync.Once
 	cache   *Cache
+	known   string // the file that says that a URL has this; "" for none
+}
+
+// Doubt is of an image that has not the checksum that its user knows: the next
+// request for its URL without a SHA256 downloads it anew, even if the server says
+// that it has not changed.
+func (i *Image) Doubt() {
+	if i.known != "" {
+		_ = os.Remove(i.known) // what cannot be removed is doubted again
+	}
 }
 
 // Close lets the cache throw the image away. It may be called twice.

@@ -281,6 +281,23 @@ func TestSingleFlight(t *testing.T) {
 	require.Equal(t, int64(1), first.Load())
 }
 
+func TestDoubt(t *testing.T) {
+	s := newSite(map[string][]byte{"/i": content(1000)})
+	cache, _ := open(t, s)
+	for _, doubted := range []bool{false, true, false} {
+		i, err := cache.Get(t.Context(), imagecache.Request{URL: "http://u.example/i"})
+		require.NoError(t, err)
+		if doubted {
+			i.Doubt()
+		}
+		require.NoError(t, i.Close())
+	}
+	asked := s.requests()
+	require.Len(t, asked, 3)
+	require.Contains(t, asked[1], `"`, "with its tag")
+	require.Equal(t, "/i", asked[2])
+}
+
 // TestFailsForAll has a download fail that others wait for. Who has other
 // credentials tries with them, and who comes later tries anew.
 func TestFailsForAll(t *testing.T) {

@@ -59,10 +59,14 @@ func (c *Cache) fetch(ctx context.Context, u *url.URL, r request) (image *Image,
 		}
 	}
 	image, err = c.bring(ctx, u, r, dir)
-	if err != nil && ctx.Err() == nil {
-		c.fail(a, err)
+	if err != nil {
+		if ctx.Err() == nil {
+			c.fail(a, err)
+		}
+		return nil, err
 	}
-	return image, err
+	image.known = filepath.Join(dir, knownFile)
+	return image, nil
 }
 
 // bring returns the image at u, whose folder is locked.
