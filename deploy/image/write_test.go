@@ -246,6 +246,42 @@ func TestWriteFails(t *testing.T) {
 	}
 }
 
+// TestFlipped has one byte of an image flipped: in its head, which is the last that
+// the disk gets, in its middle, and at its end. The checksum is that of the right
+// image as it is stored. Nothing of such an image can boot.
+func TestFlipped(t *testing.T) {
+	t.Parallel()
+	content := noise(2*mib + 5)
+	for name, stored := range map[string][]byte{"raw": bytes.Clone(content), "gzip": gzipped(content), "zstd": zstded(content)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			right := sum(stored)
+			var places []int
+			for at := 0; at < mib; at += 1 + at {
+				places = append(places, at, len(stored)/2+at/4, len(stored)-1-at/4)
+			}
+			d, m := newDisk(diskSize)
+			for _, at := range append(places, mib-1, mib) {
+				copy(m.data, bytes.Repeat([]byte{old}, diskSize))
+				flip(stored, at)
+				_, err := image.Write(t.Context(), d, file(stored), image.Options{Checksum: right})
+				flip(stored, at)
+				require.Error(t, err, "byte %d", at)
+				if m.data[0] == old { // its compression could not even be begun with
+					require.NotEqual(t, "raw", name)
+					require.Less(t, at, 16)
+					requireUntouched(t, m.data)
+					continue
+				}
+				requireDead(t, m.data)
+			}
+			_, err := image.Write(t.Context(), d, file(stored), image.Options{Checksum: right})
+			require.NoError(t, err, "as it was")
+			requireOn(t, content, m.data)
+		})
+	}
+}
+
 func flip(b []byte, at int) []byte {
 	b[(at+len(b))%len(b)] ^= 1
 	return b
