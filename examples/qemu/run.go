@@ -28,7 +28,7 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 	if err := o.check(); err != nil {
 		return err
 	}
-	show := &progress{w: w, started: time.Now()}
+	show := newProgress(w)
 	s, err := newSite(ctx, o, show)
 	if err != nil {
 		return err
@@ -44,6 +44,7 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 		err = errors.Join(err, s.close())
 		stopWatching()
 		watcher.Wait()
+		show.phases.write(w)
 	}()
 	if err := s.conductor.Bring(ctx, nodeName, task.Active); err != nil {
 		if x, explainErr := s.conductor.Explain(context.WithoutCancel(ctx), nodeName); explainErr == nil {
@@ -59,6 +60,7 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 	if err := s.console.await(ctx, greeting, o.timeout); err != nil {
 		return err
 	}
+	show.phases.begin(over, time.Now())
 	show.say("From a blank disk to a running instance in %s.\n", time.Since(show.started).Round(100*time.Millisecond))
 	return nil
 }
@@ -68,6 +70,13 @@ type progress struct {
 	mu      sync.Mutex
 	w       io.Writer
 	started time.Time
+	phases  phases
+}
+
+func newProgress(w io.Writer) *progress {
+	p := &progress{w: w, started: time.Now()}
+	p.phases.begin(made, p.started)
+	return p
 }
 
 func (p *progress) say(format string, args ...any) {
@@ -77,6 +86,7 @@ func (p *progress) say(format string, args ...any) {
 }
 
 func (p *progress) event(e conductor.Event) {
+	p.phases.event(e)
 	switch e.Kind {
 	case conductor.StateChange:
 		p.say("%s %s %s\n", nodeName, e.State, e.Error)

@@ -40,11 +40,11 @@ const nodeName, nodeMAC = "node-1", "52:54:00:12:34:56"
 type site struct {
 	dir       string
 	image     string
-	tree      artifact.Publisher
-	served    http.Handler // the tree
-	port      int          // of our server
-	agentPort int          // of this host, that leads to the ramdisk's
-	diskPort  int          // of its iSCSI target, likewise
+	boots     http.Handler  // what firmware, loaders and the ramdisk's kernel come from
+	images    artifact.Tree // what the ramdisk fetches: it tells how far that is
+	port      int           // of our server
+	agentPort int           // of this host, that leads to the ramdisk's
+	diskPort  int           // of its iSCSI target, likewise
 	slirp     *slirp
 	rack      machine.Rack
 	console   *console
@@ -69,6 +69,11 @@ func (s *site) open(ctx context.Context, o options, show *progress) (err error) 
 	if err := s.makeFiles(ctx, &o); err != nil {
 		return err
 	}
+	ramdisk, err := os.Stat(s.path("ramdisk"))
+	if err != nil {
+		return err
+	}
+	show.say("The ramdisk has %.1f MB.\n", float64(ramdisk.Size())/1e6)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -205,7 +210,7 @@ func (s *site) bootInterface(ctx context.Context, o options) (boot.BootInterface
 		if err != nil {
 			return nil, err
 		}
-		s.tree, s.served = folder, http.FileServer(http.Dir(s.path("boot")))
+		s.boots = http.FileServer(http.Dir(s.path("boot")))
 		where.Tree = folder
 		files, err := loaders(pxe.DebianLoaders, "pxelinux", "syslinux-common", "shim-signed", "grub-efi-amd64-signed")
 		if err != nil {
@@ -213,9 +218,8 @@ func (s *site) bootInterface(ctx context.Context, o options) (boot.BootInterface
 		}
 		return pxe.New(ctx, pxe.Config{Site: where, LoaderFiles: files})
 	}
-	tree := new(artifact.Tree)
-	s.tree, s.served = tree, tree
-	where.Tree = tree
+	tree := &artifact.Tree{Observer: s.observe}
+	s.boots, where.Tree = tree, tree
 	c := ipxe.Config{Site: where, HTTPBoot: o.boot == "http"}
 	if c.HTTPBoot {
 		var err error
@@ -234,11 +238,11 @@ func (s *site) assemble(ctx context.Context, o options) error {
 	}
 	var deploys deploy.DeployInterface
 	c := agent.Config{
-		APIURL: fmt.Sprintf("http://%s:%d", hostAddress, s.port), Tree: s.tree, TreeURL: fmt.Sprintf("http://%s:%d/boot/", hostAddress, s.port),
+		APIURL: fmt.Sprintf("http://%s:%d", hostAddress, s.port), Tree: &s.images, TreeURL: fmt.Sprintf("http://%s:%d/images/", hostAddress, s.port),
 		ImageDirs: artifact.Dirs{s.dir, filepath.Dir(s.image)},
 	}
 	if o.deploy == "iscsi" {
-		deploys, err = iscsi.New(iscsi.Config{Agent: c, Port: s.diskPort, Observer: func(e task.Evidence) { s.conductor.Observe(e) }})
+		deploys, err = iscsi.New(iscsi.Config{Agent: c, Port: s.diskPort, Observer: s.observe})
 	} else {
 		deploys, err = agent.New(c)
 	}
@@ -253,9 +257,7 @@ func (s *site) assemble(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	if tree, ok := s.tree.(*artifact.Tree); ok {
-		tree.Observer = s.conductor.Observe
-	}
+	s.images.Observer = s.observe
 	handler, err := agent.NewHandler(agent.HandlerConfig{
 		Manager: s.conductor.Manager(), Heartbeat: s.conductor.Heartbeat, Observer: s.conductor.Observe, HeartbeatTimeout: 10 * time.Second,
 	})
@@ -263,11 +265,15 @@ func (s *site) assemble(ctx context.Context, o options) error {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/boot/", http.StripPrefix("/boot", s.served))
+	mux.Handle("/boot/", http.StripPrefix("/boot", s.boots))
+	mux.Handle("/images/", http.StripPrefix("/images", &s.images))
 	mux.Handle("/", handler)
 	s.server = &http.Server{Handler: s.slirp.tellApart(mux), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 	return nil
 }
+
+// observe is given to what is made before the conductor.
+func (s *site) observe(e task.Evidence) { s.conductor.Observe(e) }
 
 // tellApart answers iPXE with its script where it asks for the boot file that only
 // firmware is meant to fetch: QEMU's DHCP tells both the same.
