@@ -363,6 +363,7 @@ func TestImageCredentials(t *testing.T) {
 			a.cancel(nil)
 			a.end()
 			require.NotContains(t, log.String(), "hunter2")
+			require.Contains(t, log.String(), " process_peak_mib=", "operators size machines by it")
 			require.NotContains(t, log.String(), token)
 		})
 	}

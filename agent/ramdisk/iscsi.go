@@ -126,5 +126,6 @@ func (a *agent) endExport() {
 	if e != nil {
 		e.stop()
 		<-e.done
+		a.log.Info("iSCSI target has ended", "disk", e.disk.Name, "process_peak_mib", peakMemory())
 	}
 }

@@ -62,7 +62,7 @@ func (a *agent) writeImage(ctx context.Context, c *command, i *imageInfo) (strin
 	if id := w.uuids[rootUUID]; id != "" {
 		root = id
 	}
-	a.log.Info("image written", "image", i.ID, "disk", target.Name, "bytes", w.result.Size, "written", w.result.Written)
+	a.log.Info("image written", "image", i.ID, "disk", target.Name, "bytes", w.result.Size, "written", w.result.Written, "process_peak_mib", peakMemory())
 	return fmt.Sprintf("image (%s) written to device %s root_uuid=%s", i.ID, target.Name, root), nil
 }
 
