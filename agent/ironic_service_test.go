@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -184,7 +185,7 @@ func TestIronicDeploysThroughOurAgent(t *testing.T) {
 		"target": "active", "configdrive": map[string]any{"meta_data": map[string]any{"hostname": "web-1"}},
 	}, nil))
 	i.await("lab", "wait call-back", time.Minute)
-	m := agenttest.New(t, agenttest.Config{HeartbeatGap: time.Second})
+	m := agenttest.New(t, agenttest.Config{HeartbeatGap: time.Second, DiskSize: 8 << 30})
 	m.PowerOn(map[string]string{"ipa-api-url": i.url})
 	i.await("lab", "active", 3*time.Minute)
 
@@ -193,8 +194,40 @@ func TestIronicDeploysThroughOurAgent(t *testing.T) {
 	_, err := m.Disk().ReadAt(got, 0)
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(image[1<<20:], got[1<<20:]), "what is on the disk is not the image")
+	require.JSONEq(t, `"web-1"`, string(driveOf(t, &disk.Disk{Device: readOnly{m.Disk()}, Size: 8 << 30})["hostname"]))
 	t.Logf("ironic ordered %q", m.Orders())
 }
+
+// driveOf returns the meta data in the one config drive on a disk, which a tool
+// other than ours reads.
+func driveOf(t *testing.T, d *disk.Disk) map[string]json.RawMessage {
+	t.Helper()
+	table, err := disk.Read(d)
+	require.NoError(t, err)
+	require.Len(t, table.Partitions, 2, "that of the image, and the config drive's")
+	p := table.Partitions[1]
+	section := d.Section(p.Start, p.Size)
+	_, label, err := disk.Identify(section)
+	require.NoError(t, err)
+	require.Equal(t, "config-2", label)
+	name := filepath.Join(t.TempDir(), "drive")
+	f, err := os.Create(name)
+	require.NoError(t, err)
+	defer f.Close()
+	_, err = io.Copy(f, io.NewSectionReader(section, 0, section.Size))
+	require.NoError(t, err)
+	out, err := exec.Command("isoinfo", "-R", "-i", name, "-x", "/openstack/latest/meta_data.json").Output()
+	require.NoError(t, err)
+	var meta map[string]json.RawMessage
+	require.NoError(t, json.Unmarshal(out, &meta), "%q", out)
+	return meta
+}
+
+// readOnly is a disk that is only looked at.
+type readOnly struct{ io.ReaderAt }
+
+func (readOnly) WriteAt([]byte, int64) (int, error) { return 0, errors.ErrUnsupported }
+func (readOnly) Sync() error                        { return nil }
 
 // memory is a disk.
 type memory struct{ data []byte }
