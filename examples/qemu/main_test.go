@@ -53,12 +53,14 @@ func TestBlankDiskToInstance(t *testing.T) {
 			require.Contains(t, text, greeting)
 			require.Equal(t, o.imageType == task.Partition, strings.Contains(text, "The root file system is "+rootUUID), text)
 			require.Regexp(t, `s    image (written )?100 % of`, text)
-			require.LessOrEqual(t, number(t, text, `The ramdisk has (\S+) MB`), 25.0)
+			memory, size := number(t, text, `process_peak_mib=(\d+)`), number(t, text, `The ramdisk has (\S+) MB`)
+			require.Less(t, memory, 64.0, "MiB of the ramdisk's agent")
+			require.LessOrEqual(t, size, 25.0, "MB of the ramdisk")
 			call := number(t, text, `(?m)^ *(\S+) s  `+callBack+`$`)
 			best[o.firmware] = min(cmp.Or(best[o.firmware], call), call)
 			_, table, _ := strings.Cut(text, "From a blank disk")
 			require.Equal(t, 6, strings.Count(table, "\n"), "each phase and its time")
-			t.Log("From a blank disk" + table)
+			t.Logf("Ramdisk of %.1f MB, its agent in %.0f MiB. From a blank disk%s", size, memory, table)
 		})
 	}
 	for firmware, call := range best {
