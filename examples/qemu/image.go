@@ -34,7 +34,7 @@ type system struct {
 func (s *site) makeSystem(ctx context.Context, parts builder.Config, modules ...string) (y system, err error) {
 	parts.Agent = s.path("instance")
 	y.program = parts.Agent
-	if err := goBuild(ctx, parts.Agent, "github.com/ferrule/ferrule/examples/qemu/instance"); err != nil {
+	if err := s.program(ctx, parts.Agent, instancePackage); err != nil {
 		return y, err
 	}
 	if len(parts.Modules) > 0 {

@@ -34,6 +34,7 @@ type options struct {
 	boot      string
 	deploy    string
 	kernel    string
+	programs  string
 	image     string
 	imageType task.ImageType
 	console   bool
@@ -46,6 +47,7 @@ func main() {
 	flag.StringVar(&o.boot, "boot", "ipxe", "pxe (pxelinux, or shim and grub, by TFTP), ipxe (over HTTP), or http (UEFI HTTP boot, then iPXE)")
 	flag.StringVar(&o.deploy, "deploy", "agent", "agent (the ramdisk fetches the image) or iscsi (this program writes it to the disk that the ramdisk exports)")
 	flag.StringVar(&o.kernel, "kernel", "", "kernel of the ramdisk, with drivers for virtio built in; empty: Debian's for clouds")
+	flag.StringVar(&o.programs, "programs", "", "folder of the machine's programs, ferrule-ramdisk and instance; empty: the go command builds them")
 	flag.StringVar(&o.image, "image", "", "raw image to deploy; empty: a small one that reads its config drive")
 	imageType := flag.String("image-type", string(task.WholeDisk), "whole-disk or partition, whose boot loader the ramdisk installs")
 	flag.BoolVar(&o.console, "console", true, "show the machine's console")

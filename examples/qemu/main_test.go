@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"os"
 	"regexp"
 	"strconv"
@@ -18,7 +19,17 @@ import (
 	"github.com/ferrule/ferrule/task"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// asProgram in the environment makes of this test the program that it tests.
+const asProgram = "FERRULE_QEMU_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		fmt.Println(privileges())
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestOptions(t *testing.T) {
 	for _, o := range []options{{firmware: "efi", boot: "pxe"}, {firmware: task.BIOS, boot: "http"}, {firmware: task.UEFI, boot: "tftp"}, {firmware: task.UEFI, boot: "pxe", deploy: "nbd"},
@@ -28,7 +39,7 @@ func TestOptions(t *testing.T) {
 }
 
 // TestBlankDiskToInstance runs the program on each firmware, by each way to boot,
-// with each type of image. The agent has to call within 20 s of power-on, in the
+// with each type of image, and those with iSCSI without any privilege. The agent has to call within 20 s of power-on, in the
 // best case of each firmware: a machine that has other things to do is slow now and
 // then.
 func TestBlankDiskToInstance(t *testing.T) {
@@ -36,6 +47,9 @@ func TestBlankDiskToInstance(t *testing.T) {
 		t.Skip("FERRULE_LAB is not 1: needs QEMU, ovmf, and kernel and boot loaders of Debian's archive")
 	}
 	best := map[task.BootMode]float64{}
+	home, err := os.MkdirTemp("", "ferrule-nobody-") // T's own is out of others' reach
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(home) })
 	for _, o := range []options{
 		{firmware: task.BIOS, boot: "ipxe"}, {firmware: task.BIOS, boot: "pxe"},
 		{firmware: task.UEFI, boot: "ipxe"}, {firmware: task.UEFI, boot: "pxe"}, {firmware: task.UEFI, boot: "http"},
@@ -47,7 +61,12 @@ func TestBlankDiskToInstance(t *testing.T) {
 		t.Run(strings.Join([]string{string(o.firmware), o.boot, o.deploy, string(o.imageType)}, " "), func(t *testing.T) {
 			o.console, o.timeout = true, 3*time.Minute
 			var out bytes.Buffer
-			err := run(t.Context(), o, &out)
+			var err error
+			if o.deploy == "iscsi" {
+				err = runAs(t, nobody, home, o, &out)
+			} else {
+				err = run(t.Context(), o, &out)
+			}
 			text := strings.ToValidUTF8(out.String(), "?")
 			require.NoError(t, err, text)
 			require.Contains(t, text, greeting)

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -39,6 +40,7 @@ const nodeName, nodeMAC = "node-1", "52:54:00:12:34:56"
 // A site is what provisions the one machine, and the machine.
 type site struct {
 	dir       string
+	programs  string
 	image     string
 	boots     http.Handler  // what firmware, loaders and the ramdisk's kernel come from
 	images    artifact.Tree // what the ramdisk fetches: it tells how far that is
@@ -55,7 +57,7 @@ type site struct {
 }
 
 func newSite(ctx context.Context, o options, show *progress) (*site, error) {
-	s := &site{stopped: make(chan struct{}), server: new(http.Server)}
+	s := &site{programs: o.programs, stopped: make(chan struct{}), server: new(http.Server)}
 	if err := s.open(ctx, o, show); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -111,7 +113,7 @@ func (s *site) makeFiles(ctx context.Context, o *options) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := goBuild(ctx, parts.Agent, "github.com/ferrule/ferrule/agent/ramdisk/cmd/ferrule-ramdisk"); err != nil {
+	if err := s.program(ctx, parts.Agent, agentPackage); err != nil {
 		return err
 	}
 	ramdisk, err := os.Create(s.path("ramdisk"))
@@ -139,6 +141,24 @@ func (s *site) makeFiles(ctx context.Context, o *options) (err error) {
 		return s.makePartitionImage(ctx, s.image, parts)
 	}
 	return s.makeDiskImage(ctx, s.image, o.firmware, parts)
+}
+
+// The programs of the machine.
+const (
+	agentPackage    = "github.com/ferrule/ferrule/agent/ramdisk/cmd/ferrule-ramdisk"
+	instancePackage = "github.com/ferrule/ferrule/examples/qemu/instance"
+)
+
+// program makes a program of the machine, unless there is one.
+func (s *site) program(ctx context.Context, to, pkg string) error {
+	if s.programs == "" {
+		return goBuild(ctx, to, pkg)
+	}
+	data, err := os.ReadFile(filepath.Join(s.programs, path.Base(pkg)))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o755)
 }
 
 // goBuild builds a program for the machine.
