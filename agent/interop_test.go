@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -205,10 +206,10 @@ func (s *peerSite) reaches(state task.State) *task.Node {
 	return rec.Node
 }
 
-// image is a disk with one partition, whose content is random.
-func peerImage() []byte {
+// peerImage is a disk with one partition, whose content is random, but for the seed.
+func peerImage(seed string) []byte {
 	data := make([]byte, 48<<20)
-	random := rand.NewChaCha8([32]byte{1})
+	random := rand.NewChaCha8(sha256.Sum256([]byte(seed)))
 	random.Read(data[1<<20 : 24<<20])
 	binary.LittleEndian.PutUint32(data[440:], 0x0badcafe)
 	entry := data[446:462]
@@ -219,10 +220,11 @@ func peerImage() []byte {
 	return data
 }
 
-// instance writes an image to the site's directory and returns what names it.
+// instance writes an image to the site's directory and returns what names it. Each
+// format has another content.
 func (s *peerSite) instance(format string) (task.Info, []byte) {
 	s.t.Helper()
-	data := peerImage()
+	data := peerImage(format)
 	name := filepath.Join(s.images, "disk.raw")
 	require.NoError(s.t, os.WriteFile(name, data, 0o600))
 	if format != "raw" {
@@ -271,7 +273,8 @@ func (s *peerSite) diskID() string {
 }
 
 // TestPeerDeploys takes a node through cleaning and a deploy with a real agent,
-// with TLS and a token, without a reboot between the two.
+// with TLS and a token, without a reboot between the two, then through a rescue and
+// a rebuild with an image of another format.
 func TestPeerDeploys(t *testing.T) {
 	s := newPeerSite(t, newPeer(t), 0)
 	instance, image := s.instance("raw")
@@ -301,6 +304,15 @@ func TestPeerDeploys(t *testing.T) {
 	s.reaches(task.Rescue)
 	require.NoError(t, s.conductor.Unrescue(t.Context(), "n1"))
 	s.reaches(task.Active)
+
+	instance, image = s.instance("qcow2")
+	require.NoError(t, s.conductor.Update(t.Context(), "n1", func(tk *task.Task) error {
+		maps.Copy(tk.Node.InstanceInfo, instance)
+		return nil
+	}))
+	require.NoError(t, s.conductor.Rebuild(t.Context(), "n1"))
+	s.reaches(task.Active)
+	s.written(image, drive)
 }
 
 // TestPeerInspects has a real agent say what hardware the machine has.
