@@ -58,12 +58,17 @@ func (p *phases) event(e conductor.Event) {
 	}
 }
 
-// write writes how long each phase took, a line each.
+// write writes how long each phase took, a line each. One that was broken off is
+// said to be.
 func (p *phases) write(w io.Writer) {
-	p.begin(over, time.Now())
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i, next := range p.begun[1:] {
-		fmt.Fprintf(w, "%6.1f s  %s\n", next.at.Sub(p.begun[i].at).Seconds(), p.begun[i].name)
+	for i, one := range p.begun {
+		switch {
+		case i+1 < len(p.begun):
+			fmt.Fprintf(w, "%6.1f s  %s\n", p.begun[i+1].at.Sub(one.at).Seconds(), one.name)
+		case one.name != over:
+			fmt.Fprintf(w, "%6.1f s  %s, where it ended\n", time.Since(one.at).Seconds(), one.name)
+		}
 	}
 }
