@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ import (
 	"github.com/ferrule/ferrule/boot"
 	"github.com/ferrule/ferrule/boot/artifact"
 	"github.com/ferrule/ferrule/boot/netboot"
+	"github.com/ferrule/ferrule/boot/tftp"
 	"github.com/ferrule/ferrule/boot/vmedia"
 	"github.com/ferrule/ferrule/deploy"
 	"github.com/ferrule/ferrule/driver"
@@ -43,12 +45,15 @@ import (
 	"github.com/ferrule/ferrule/ilo"
 	"github.com/ferrule/ferrule/ilo/ilotest"
 	"github.com/ferrule/ferrule/ipxe"
+	"github.com/ferrule/ferrule/iscsi"
+	"github.com/ferrule/ferrule/pxe"
 	"github.com/ferrule/ferrule/task"
 	"github.com/ferrule/ferrule/task/tasktest"
 )
 
 // Each pair of parts either deploys a simulated machine or is refused by
-// driver.Compose, with a reason.
+// driver.Compose, with a reason. Machines that boot by pxe have BIOS and pxelinux; grub
+// is not simulated.
 func TestProduct(t *testing.T) {
 	s := newSite(t)
 	redfishes := &redfish.BMCs{Poll: time.Millisecond, Patience: 20 * time.Second}
@@ -61,9 +66,9 @@ func TestProduct(t *testing.T) {
 	bmc := ipmi.New("ipmi", &simBMC{s}, ipmi.Config{PollPause: time.Millisecond})
 
 	boots := []named[boot.BootInterface]{
-		{"ipxe", s.ipxe("ipxe", false)}, {"http", s.ipxe("http", true)}, {"redfish", redfishMedia}, {"ilo", iloMedia}, {"fake", fake.Boot()}, {"none", nil},
+		{"pxe", s.pxe()}, {"ipxe", s.ipxe("ipxe", false)}, {"http", s.ipxe("http", true)}, {"redfish", redfishMedia}, {"ilo", iloMedia}, {"fake", fake.Boot()}, {"none", nil},
 	}
-	deploys := []named[deploy.DeployInterface]{{"agent", s.agent()}, {"fake", fake.Deploy(fake.Config{})}}
+	deploys := []named[deploy.DeployInterface]{{"agent", s.agent()}, {"iscsi", s.iscsi()}, {"fake", fake.Deploy(fake.Config{})}}
 	powers := []named[driver.PowerInterface]{
 		{"ipmi", bmc.Power()}, {"redfish", redfishes.Power()}, {"ilo", ilos.Power()}, {"snmp", s.snmp()}, {"wol", s.wol()}, {"webhook", s.webhook()},
 		{"fake", fake.Power(fake.Config{})},
@@ -94,8 +99,12 @@ func TestProduct(t *testing.T) {
 		require.Contains(t, why, name, "the error names the driver")
 		require.Regexp(t, "missing: .+|not supported: .+", why, "and says why")
 	}
+	// Where nobody sets the boot device, scripts of iPXE sleep before the disk: these
+	// begin, and there are many at once.
+	sleepers := slices.DeleteFunc(slices.Clone(composed), func(name string) bool { return !strings.HasSuffix(name, "-none") })
+	composed = append(sleepers, slices.DeleteFunc(composed, func(name string) bool { return strings.HasSuffix(name, "-none") })...)
 	var wg sync.WaitGroup
-	turns := make(chan struct{}, 16)
+	turns := make(chan struct{}, 128)
 	for i, name := range composed {
 		s.enroll(i, name)
 		wg.Go(func() {
@@ -111,6 +120,8 @@ func TestProduct(t *testing.T) {
 	for name, want := range map[string]bool{
 		"ipxe-agent-ipmi-ipmi": true, "http-agent-snmp-none": true, "ipxe-agent-wol-none": true, "ipxe-agent-webhook-redfish": true, "none-fake-fake-fake": true,
 		"redfish-agent-redfish-redfish": true, "ilo-agent-ilo-ilo": true, "http-agent-redfish-redfish": true,
+		"pxe-agent-ipmi-ipmi": true, "pxe-iscsi-snmp-none": true, "ipxe-iscsi-wol-none": true, "redfish-iscsi-redfish-redfish": true, "ilo-iscsi-ilo-ilo": true,
+		"none-iscsi-ipmi-ipmi": false, "fake-iscsi-redfish-redfish": false, "pxe-iscsi-ipmi-fake": false, "pxe-iscsi-fake-ipmi": false,
 		"none-agent-ipmi-ipmi": false, "fake-agent-ipmi-ipmi": false, "ipxe-agent-fake-ipmi": false, "ipxe-agent-ipmi-fake": false,
 	} {
 		require.Equal(t, want, refused[name] == "", name)
@@ -161,6 +172,7 @@ type site struct {
 	mu      sync.Mutex
 	byMAC   map[string]string // names of machines
 	outlets []string          // of the power distribution unit, from 1
+	loader  string            // URL of pxelinux
 	wolPort int
 	pduPort int
 	ended   []func()
@@ -168,7 +180,7 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	s := &site{t: t, dir: t.TempDir(), mux: http.NewServeMux(), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}, byMAC: map[string]string{}}
-	for name, content := range map[string][]byte{"kernel": sim.Kernel(64 << 10), "ramdisk": sim.Ramdisk(64 << 10), "system.img": image} {
+	for name, content := range map[string][]byte{"kernel": sim.Kernel(8 << 10), "ramdisk": sim.Ramdisk(8 << 10), "system.img": image} {
 		require.NoError(t, os.WriteFile(filepath.Join(s.dir, name), content, 0o644))
 	}
 	server := httptest.NewUnstartedServer(s.mux)
@@ -186,13 +198,31 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
-var image = sim.Image(256<<10, 1)
+var image = sim.Image(64<<10, 1)
 
 func (s *site) ipxe(prefix string, httpBoot bool) boot.BootInterface {
 	tree := &artifact.Tree{}
 	s.mux.Handle("/"+prefix+"/", http.StripPrefix("/"+prefix, tree))
 	b, err := ipxe.New(s.t.Context(), ipxe.Config{Site: netboot.Site{Tree: tree, HTTP: s.base + "/" + prefix + "/", ImageDirs: []string{s.dir}}, HTTPBoot: httpBoot})
 	require.NoError(s.t, err)
+	return b
+}
+
+// pxe serves what pxelinux fetches by TFTP.
+func (s *site) pxe() boot.BootInterface {
+	tree := &artifact.Tree{}
+	loader := filepath.Join(s.dir, "pxelinux.0")
+	require.NoError(s.t, os.WriteFile(loader, []byte("loader"), 0o644))
+	b, err := pxe.New(s.t.Context(), pxe.Config{Site: netboot.Site{Tree: tree, ImageDirs: []string{s.dir}}, LoaderFiles: map[string]string{"pxelinux.0": loader}})
+	require.NoError(s.t, err)
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	require.NoError(s.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	server := &tftp.Server{Files: tree}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(ctx, conn) })
+	s.ended = append(s.ended, func() { cancel(); serving.Wait() })
+	s.loader = "tftp://" + conn.LocalAddr().String() + "/pxelinux.0"
 	return b
 }
 
@@ -203,6 +233,22 @@ func (s *site) agent() deploy.DeployInterface {
 	require.NoError(s.t, err)
 	return d
 }
+
+// iscsi writes to the machines' disks, which each exports at its own address: the port
+// is one for all.
+func (s *site) iscsi() deploy.DeployInterface {
+	probe, err := net.Listen("tcp", address(0)+":0")
+	if err != nil {
+		s.t.Skip("needs addresses beyond 127.0.0.1, as Linux has them")
+	}
+	defer probe.Close()
+	d, err := iscsi.New(iscsi.Config{Agent: agent.Config{APIURL: s.base, ImageDirs: []string{s.dir}, HTTPClient: s.client}, Port: probe.Addr().(*net.TCPAddr).Port})
+	require.NoError(s.t, err)
+	return d
+}
+
+// address is that of machine i.
+func address(i int) string { return fmt.Sprintf("127.1.%d.%d", i>>8, i&0xff) }
 
 func (s *site) start() {
 	var err error
@@ -257,18 +303,22 @@ func (s *site) bmcs(name string, m *sim.Machine, info task.Info) {
 // enroll makes a machine and a node that has every part's parameters.
 func (s *site) enroll(i int, name string) {
 	mac := fmt.Sprintf("52:54:00:00:%02x:%02x", i>>8, i&0xff)
+	config := sim.MachineConfig{Name: name, MACs: []string{mac}, Address: address(i), Dir: s.dir, HTTP: s.client,
+		HeartbeatGap: 20 * time.Millisecond, DiskSize: 1 << 20}
 	prefix, _, _ := strings.Cut(name, "-")
 	first := boot.PXE // where the boot order is set by hand
 	switch prefix {
+	case "pxe":
+		config.BootFile, config.Firmware = s.loader, task.BIOS
 	case "http":
+		config.BootFile = s.base + "/http/boot.ipxe"
 	case "redfish", "ilo":
 		first = boot.CDROM
 		fallthrough
 	default:
-		prefix = "ipxe"
+		config.BootFile = s.base + "/ipxe/boot.ipxe"
 	}
-	m, err := s.fleet.Add(sim.MachineConfig{Name: name, MACs: []string{mac}, BootFile: s.base + "/" + prefix + "/boot.ipxe", Dir: s.dir, HTTP: s.client,
-		HeartbeatGap: 20 * time.Millisecond, DiskSize: 1 << 20})
+	m, err := s.fleet.Add(config)
 	require.NoError(s.t, err)
 	s.mu.Lock()
 	s.byMAC[mac] = name
@@ -301,7 +351,7 @@ func (s *site) provision(name string) error {
 		return err
 	}
 	m := s.fleet.Machine(name)
-	if strings.Contains(name, "-agent-") {
+	if strings.Contains(name, "-agent-") || strings.Contains(name, "-iscsi-") {
 		if _, err := m.WaitState(ctx, sim.Instance); err != nil {
 			return err
 		}

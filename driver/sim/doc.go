@@ -3,9 +3,9 @@
 //
 // A [Machine] has a BMC, network interfaces and a disk, a sparse file. When it
 // is turned on its firmware boots from the device that the BMC says: it fetches
-// its boot file by HTTP or TFTP, runs it as iPXE would, loads the kernel and
-// ramdisk that the script names, and starts them with the command line that the
-// script gave. The ramdisk is the agent of package agent/ramdisk, speaking the
+// its boot file by HTTP or TFTP, runs it as iPXE would, or as pxelinux if it is
+// that, loads the kernel and ramdisk that the script or configuration names, and starts
+// them with the command line that it gave. The ramdisk is the agent of package agent/ramdisk, speaking the
 // real protocol to the address on that command line. A wrong script, a missing
 // file or a refused heartbeat leaves the machine where a real one would hang,
 // with the reason on its console. From its disk it boots only what is whole

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"path"
 	"slices"
 
 	"github.com/ferrule/ferrule/agent/ramdisk"
@@ -89,6 +91,9 @@ func (m *Machine) bootNetwork(ctx context.Context, network *http.Client) ending 
 		m.print(err.Error())
 		return nextDevice
 	}
+	if path.Base(m.cfg.BootFile) == pxelinuxName {
+		return m.bootPXELinux(ctx, network, &client)
+	}
 	cfg := ipxe.Config{Fetch: client.Fetch, NICs: m.nics(), UUID: m.cfg.UUID, Platform: ipxe.EFI, BuildArch: "x86_64", Print: m.print}
 	if m.cfg.Firmware == task.BIOS {
 		cfg.Platform, cfg.BuildArch = ipxe.PCBIOS, "i386"
@@ -152,7 +157,7 @@ func (m *Machine) bootLinux(ctx context.Context, network *http.Client, l linux) 
 	h := &host{m: m, hang: hang}
 	err = ramdisk.Run(ctx, ramdisk.Config{
 		Parameters: parameters, Host: h, HTTPClient: network,
-		Listen: "127.0.0.1:0", HeartbeatGap: m.cfg.HeartbeatGap,
+		Listen: net.JoinHostPort(m.cfg.Address, "0"), HeartbeatGap: m.cfg.HeartbeatGap,
 	})
 	switch {
 	case errors.Is(context.Cause(ctx), errHang):

@@ -22,7 +22,7 @@ type MachineConfig struct {
 	Name     string        // what driver_info.sim_machine says
 	UUID     string        // as SMBIOS has it; empty for a random one
 	MACs     []string      // of its network interfaces
-	BootFile string        // URL of what its firmware boots from the network, in place of DHCP
+	BootFile string        // URL of what its firmware boots from the network, in place of DHCP: pxelinux.0, which needs BIOS, or a script of iPXE
 	Firmware task.BootMode // empty means UEFI
 	Dir      string        // where its disk file is made; empty means the system's temporary folder
 	DiskSize int64         // bytes; 0 means 8 GiB, of which only what is written takes space
@@ -33,6 +33,11 @@ type MachineConfig struct {
 	// HeartbeatGap is the ramdisk's least time between two heartbeats. 0 means
 	// the 5 s of real ones.
 	HeartbeatGap time.Duration
+
+	// Address is the IP address that the ramdisk listens on. Empty means
+	// 127.0.0.1, which is enough unless a port is to be the same for all machines, as
+	// that of iSCSI is: on Linux all of 127.0.0.0/8 is there to choose from.
+	Address string
 }
 
 // Faults are what a machine does wrong. The zero value is a machine in order.
@@ -107,6 +112,9 @@ func newMachine(c MachineConfig) (*Machine, error) {
 	}
 	if c.DiskSize == 0 {
 		c.DiskSize = 8 << 30
+	}
+	if c.Address == "" {
+		c.Address = "127.0.0.1"
 	}
 	if c.Console == nil {
 		c.Console = io.Discard

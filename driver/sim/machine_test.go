@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -58,7 +59,7 @@ func newBench(t *testing.T, files map[string]string, c sim.MachineConfig) *bench
 		w.Write([]byte(content))
 	}))
 	b := &bench{fleet: &sim.Fleet{}, console: &console{}}
-	c.Name, c.MACs, c.BootFile = "m1", []string{"52:54:00:00:00:01", "52:54:00:00:00:02"}, server.URL+"/boot.ipxe"
+	c.Name, c.MACs, c.BootFile = "m1", []string{"52:54:00:00:00:01", "52:54:00:00:00:02"}, server.URL+"/"+cmp.Or(c.BootFile, "boot.ipxe")
 	c.Dir, c.Console, c.DiskSize, c.HTTP = t.TempDir(), b.console, 16<<20, server.Client()
 	var err error
 	b.Machine, err = b.fleet.Add(c)

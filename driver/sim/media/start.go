@@ -1,13 +1,13 @@
 package media
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
+	"github.com/ferrule/ferrule/driver/sim/syslinux"
 	"github.com/ferrule/ferrule/task"
 )
 
@@ -55,25 +55,13 @@ func (d *ISO) text(name string) (string, error) {
 	return string(data), err
 }
 
-// isolinux reads a menu with one entry.
+// isolinux starts what its configuration says.
 func (d *ISO) isolinux(text string) (Start, error) {
-	var kernel, line string
-	for s := bufio.NewScanner(strings.NewReader(text)); s.Scan(); {
-		word, rest, _ := strings.Cut(strings.TrimSpace(s.Text()), " ")
-		switch word {
-		case "kernel":
-			kernel = rest
-		case "append":
-			line = rest
-		}
+	e, err := syslinux.Parse(text)
+	if err != nil {
+		return Start{}, err
 	}
-	var ramdisk string
-	for _, word := range strings.Fields(line) {
-		if name, ok := strings.CutPrefix(word, "initrd="); ok {
-			ramdisk = name
-		}
-	}
-	return d.start(kernel, ramdisk, "BOOT_IMAGE="+kernel+" "+line)
+	return d.start(e.Kernel, e.Initrd(), e.CommandLine(""))
 }
 
 // grub reads a script for its commands linux and initrd, whatever is around them.
