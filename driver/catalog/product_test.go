@@ -33,7 +33,6 @@ import (
 	"github.com/ferrule/ferrule/driver"
 	"github.com/ferrule/ferrule/driver/bmc/bmctest"
 	"github.com/ferrule/ferrule/driver/conductor"
-	"github.com/ferrule/ferrule/driver/drivertest"
 	"github.com/ferrule/ferrule/driver/fake"
 	"github.com/ferrule/ferrule/driver/ipmi"
 	"github.com/ferrule/ferrule/driver/redfish"
@@ -48,7 +47,6 @@ import (
 	"github.com/ferrule/ferrule/iscsi"
 	"github.com/ferrule/ferrule/pxe"
 	"github.com/ferrule/ferrule/task"
-	"github.com/ferrule/ferrule/task/tasktest"
 )
 
 // Each pair of parts either deploys a simulated machine or is refused by
@@ -126,32 +124,6 @@ func TestProduct(t *testing.T) {
 	} {
 		require.Equal(t, want, refused[name] == "", name)
 	}
-}
-
-// One driver that panics takes nobody with it.
-func TestOneBrokenDriver(t *testing.T) {
-	s := newSite(t)
-	d := fake.Driver(fake.Config{})
-	require.NoError(t, s.registry.Add(d))
-	d.Title, d.Power = "broken", &drivertest.Power{SetPowerStateFunc: func(context.Context, *task.Task, driver.PowerState) error { panic("broken") }}
-	require.NoError(t, s.registry.Add(d))
-	s.start()
-	var wg sync.WaitGroup
-	for i := range 100 {
-		n := tasktest.Node(fmt.Sprintf("n%d", i))
-		n.ProvisionState, n.Driver = task.Enroll, "fake"
-		if i == 50 {
-			n.Driver = "broken"
-		}
-		require.NoError(t, s.conductor.Enroll(t.Context(), n, tasktest.Port(n)))
-		wg.Go(func() {
-			err := s.conductor.Bring(t.Context(), n.Name, task.Active)
-			if broken := n.Driver == "broken"; broken != (err != nil) || broken && !strings.Contains(err.Error(), "panic in the driver") {
-				t.Errorf("node %s with driver %s: %v", n.Name, n.Driver, err)
-			}
-		})
-	}
-	wg.Wait()
 }
 
 type named[T any] struct {
