@@ -11,8 +11,8 @@ import (
 func (b *BMCs) Console() *Console { return &Console{role{b}} }
 
 // A Console says where the console is that an iLO has of its own: a web page, for
-// whoever has a user name and password there. Nothing has to be started for it. Use
-// [BMCs.Console].
+// whoever has a user name and password there. Nothing has to be started for it. The
+// serial console is [BMCs.SerialConsole]. Use [BMCs.Console].
 type Console struct{ role }
 
 var _ driver.ConsoleInterface = (*Console)(nil)

@@ -99,12 +99,12 @@ func (m *Management) tryRIBCL(ctx context.Context, a access) error {
 	return err
 }
 
-func (m *Management) redfishClient(a access) (*redfish.Client, error) {
-	c, err := m.bmcs.client(a)
+func (r role) redfishClient(a access) (*redfish.Client, error) {
+	c, err := r.bmcs.client(a)
 	if err != nil {
 		return nil, err
 	}
-	return m.bmcs.rf().Client(c.redfish())
+	return r.bmcs.rf().Client(c.redfish())
 }
 
 func (m *Management) passwordByRedfish(ctx context.Context, a access, password task.Secret) error {

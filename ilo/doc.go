@@ -28,6 +28,14 @@
 // drive is said by its one-time boot device, and not by the drive's own
 // BootOnNextServerReset: one of them is enough, and the boot device is read back.
 //
+// # Consoles
+//
+// [BMCs.SerialConsole] opens a machine's serial console as Ironic does, over the IPMI
+// that an iLO speaks beside its own protocols, with the iLO's user and an IPMI console
+// of package ipmitool or ipminative. Where IPMI does not answer, the error tells what
+// the iLO says of it: newer ones have it off until somebody turns it on.
+// [BMCs.Console] is the link to the console on the iLO's own page.
+//
 // # Passwords
 //
 // The clean step reset_ilo_credential gives the node's account the password in

@@ -1,7 +1,10 @@
 package catalog_test
 
 import (
+	"context"
 	"flag"
+	"io"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -12,7 +15,10 @@ import (
 
 	"github.com/ferrule/ferrule/driver"
 	"github.com/ferrule/ferrule/driver/catalog"
+	"github.com/ferrule/ferrule/driver/console"
 	"github.com/ferrule/ferrule/driver/drivertest"
+	"github.com/ferrule/ferrule/driver/ipmi"
+	"github.com/ferrule/ferrule/ilo"
 	"github.com/ferrule/ferrule/task"
 	"github.com/ferrule/ferrule/task/tasktest"
 )
@@ -111,6 +117,59 @@ func TestConsoles(t *testing.T) {
 	d, _ = r.Drivers.Get("agent_ilo")
 	require.Nil(t, d.Console)
 	require.Equal(t, []string{"fake", "ipmitool"}, r.Console.Names())
+}
+
+// An ipmiClient has one console.
+type ipmiClient struct {
+	ipmi.Client
+	console io.ReadWriteCloser
+	user    string // who opened it
+}
+
+func (c *ipmiClient) Check(*ipmi.BMC) error { return nil }
+
+func (c *ipmiClient) Console(_ context.Context, b *ipmi.BMC) (io.ReadWriteCloser, error) {
+	c.user = b.Username
+	return c.console, nil
+}
+
+// The iLO's composites show the machine's serial console in the hub of all consoles,
+// joined from package ilo and a package of IPMI.
+func TestILOConsole(t *testing.T) {
+	ours, theirs := net.Pipe()
+	client := &ipmiClient{console: ours}
+	hub := console.NewHub(console.Config{URL: "https://192.0.2.1/console/"})
+	defer hub.Close()
+	var ilos ilo.BMCs
+	defer ilos.Close()
+	c := full()
+	c.ILO.Console = hub.Console(ilos.SerialConsole(ipmi.New("ipmitool", client, ipmi.Config{}).Console()))
+	var r driver.Registry
+	require.NoError(t, catalog.Register(&r, c))
+	require.Equal(t, []string{"fake", "ilo"}, r.Console.Names())
+	for _, name := range []string{"pxe_ilo", "iscsi_ilo", "agent_ilo", "agent_ipxe_ilo", "fake_ilo"} {
+		d, _ := r.Drivers.Get(name)
+		require.Same(t, c.ILO.Console, d.Console, name)
+	}
+	n := tasktest.Node("n1")
+	n.Driver, n.DriverInfo = "agent_ilo", task.Info{"ilo_address": "192.0.2.7", "ilo_username": "admin", "ilo_password": "s3cret"}
+	d, err := r.Driver(n)
+	require.NoError(t, err)
+	tk := tasktest.Task(t, n)
+	tk.Driver = d
+	require.NoError(t, driver.Of(tk).Console.StartConsole(t.Context(), tk))
+	require.Equal(t, "admin", client.user)
+	v, err := hub.Attach(n.UUID)
+	require.NoError(t, err)
+	_, err = theirs.Write([]byte("login: "))
+	require.NoError(t, err)
+	seen := make([]byte, len("login: "))
+	_, err = io.ReadFull(v, seen)
+	require.NoError(t, err)
+	require.Equal(t, "login: ", string(seen))
+	where, err := driver.Of(tk).Console.Console(t.Context(), tk)
+	require.NoError(t, err)
+	require.Equal(t, "https://192.0.2.1/console/node/"+n.UUID+"/", where.URL)
 }
 
 // A node picks a part over its composite's own.

@@ -5,6 +5,7 @@
 //	err := catalog.Register(&registry, catalog.Config{
 //		PXE: pxeBoot, IPXE: ipxeBoot, Agent: agentDeploy,
 //		IPMITool: catalog.BMC{Power: bmcs.Power(), Management: bmcs.Management(), Vendor: bmcs.Vendor(), Console: hub.Console(bmcs.Console())},
+//		ILO:      catalog.BMC{Power: ilos.Power(), Management: ilos.Management(), Boot: iloMedia, Console: hub.Console(ilos.SerialConsole(bmcs.Console()))},
 //		Inspect:  inspect,
 //	})
 //

@@ -24,6 +24,7 @@ import (
 	"github.com/ferrule/ferrule/driver/ipminative"
 	"github.com/ferrule/ferrule/driver/ipmitool"
 	"github.com/ferrule/ferrule/examples/qemu/machine"
+	"github.com/ferrule/ferrule/ilo"
 	"github.com/ferrule/ferrule/internal/lab"
 	"github.com/ferrule/ferrule/task"
 	"github.com/ferrule/ferrule/task/tasktest"
@@ -335,22 +336,10 @@ func labMachine(t *testing.T, access *ipmi.Access) {
 	s.serial.Line(t, "LAB-PXE-BOOTED", boots)
 	t.Logf("on, and booted from the network after %s", time.Since(start).Round(time.Millisecond))
 
-	hub := console.NewHub(console.Config{LogDir: t.TempDir()})
-	defer hub.Close()
-	role := hub.Console(access.Console())
-	require.NoError(t, role.StartConsole(ctx, tk))
-	viewer, err := hub.Attach(tk.Node.UUID)
-	require.NoError(t, err)
-	seen := new(lab.Log)
-	done := make(chan struct{})
-	go func() { defer close(done); _, _ = io.Copy(seen, viewer) }()
-	start = time.Now()
-	_, err = viewer.Write([]byte("echo seen ${net0/mac}\r"))
-	require.NoError(t, err)
-	seen.Line(t, "seen 52:54:00:aa:00:01", boots)
-	t.Logf("typed at the console over LAN, and answered after %s", time.Since(start).Round(time.Millisecond))
-	require.NoError(t, role.StopConsole(ctx, tk))
-	<-done
+	typeAt(t, access.Console(), tk)
+	var ilos ilo.BMCs
+	defer ilos.Close()
+	typeAt(t, ilos.SerialConsole(access.Console()), asILO(tk))
 
 	require.NoError(t, management.SetBootDevice(ctx, tk, driver.BootSetting{Device: boot.Disk, Persistent: true}))
 	start = time.Now()
@@ -377,4 +366,30 @@ func labMachine(t *testing.T, access *ipmi.Access) {
 	tk.Node.DriverInfo["ipmi_password"] = "wrong"
 	_, err = power.PowerState(ctx, tk)
 	require.Error(t, err)
+}
+
+// typeAt starts the console of a machine in iPXE's shell, and types at it.
+func typeAt(t *testing.T, source console.Source, tk *task.Task) {
+	hub := console.NewHub(console.Config{LogDir: t.TempDir()})
+	defer hub.Close()
+	role := hub.Console(source)
+	require.NoError(t, role.StartConsole(t.Context(), tk))
+	viewer, err := hub.Attach(tk.Node.UUID)
+	require.NoError(t, err)
+	seen := new(lab.Log)
+	done := make(chan struct{})
+	go func() { defer close(done); _, _ = io.Copy(seen, viewer) }()
+	// As people do: what is typed in the first moment of a console that was opened
+	// again goes nowhere, with ipmitool and ipmi_sim.
+	require.Eventually(t, func() bool {
+		_, err := viewer.Write([]byte("\r"))
+		return err == nil && strings.Contains(seen.String(), "iPXE>")
+	}, boots, 300*time.Millisecond)
+	start := time.Now()
+	_, err = viewer.Write([]byte("echo seen ${net0/mac}\r"))
+	require.NoError(t, err)
+	seen.Line(t, "seen 52:54:00:aa:00:01", boots)
+	t.Logf("typed at the console over LAN, and answered after %s", time.Since(start).Round(time.Millisecond))
+	require.NoError(t, role.StopConsole(t.Context(), tk))
+	<-done
 }

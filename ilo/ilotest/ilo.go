@@ -35,12 +35,13 @@ const (
 	StrayReturns   Quirk = "carriage returns between the documents"      // (library, _parse_output)
 	NoREST         Quirk = "no REST service"                             // iLO 4 before 2.30 (HPE, iLO 4's REST API reference)
 	EchoesPassword Quirk = "messages repeat the log-in"                  // (seen in syntax errors)
+	NoIPMI         Quirk = "IPMI is none of its protocols"               // of iLOs that speak Redfish
 )
 
 // Config says what an [ILO] is.
 type Config struct {
 	Generation int              // 2 to 6; 0 means 4
-	Quirks     []Quirk          // of RIBCL, but for EchoesPassword, which every generation may have
+	Quirks     []Quirk          // of RIBCL, but for EchoesPassword, which every generation may have, and NoIPMI
 	Machine    *bmctest.Machine // nil means one of its own
 }
 
@@ -92,6 +93,9 @@ func Start(c Config) *ILO {
 		var quirks []redfishtest.Quirk
 		if i.quirks[EchoesPassword] {
 			quirks = append(quirks, redfishtest.EchoesPassword)
+		}
+		if i.quirks[NoIPMI] {
+			quirks = append(quirks, redfishtest.NoIPMI)
 		}
 		i.Redfish = redfishtest.Start(redfishtest.Config{Personality: p, Machine: c.Machine, Quirks: quirks})
 		i.server = i.Redfish.Server

@@ -28,6 +28,7 @@ type State struct {
 	On         bool
 	Jammed     bool // acknowledges power commands and stays as it is
 	Unlicensed bool // has no licence for virtual media
+	IPMIOff    bool // its BMC says that IPMI over LAN is off
 	Once       boot.Device
 	Persistent boot.Device
 	Mode       task.BootMode

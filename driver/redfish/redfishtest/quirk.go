@@ -33,6 +33,7 @@ const (
 	WantsSlash          Quirk = "redirects to the path with a slash at its end"  // 308 (HPE, "iLO 5 adaptation guide": before 1.40)
 	SlowPower           Quirk = "power changes late"                             // PoweringOn first (DSP0268, PowerState)
 	Gen9SecureBoot      Quirk = "secure boot is the vendor's own"                // in Oem.Hp, without actions (HPE, "iLO 5 adaptation guide")
+	NoIPMI              Quirk = "IPMI is none of its protocols"                  // (DSP0268, ManagerNetworkProtocol: it is optional)
 	EchoesPassword      Quirk = "messages repeat what was sent"                  // passwords too (seen in logs of several BMCs)
 )
 

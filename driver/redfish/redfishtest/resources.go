@@ -84,11 +84,18 @@ func (b *BMC) get(path string) (any, *problem) {
 	case systemPath + "/Bios":
 		return object{"@odata.id": path, "Actions": object{"#Bios.ResetBios": object{"target": path + "/Actions/Bios.ResetBios"}}}, nil
 	case managerPath:
-		m := object{"@odata.id": path, "Model": b.cfg.Personality.Name, "Actions": object{"#Manager.Reset": object{"target": managerPath + "/Actions/Manager.Reset"}}}
+		m := object{"@odata.id": path, "Model": b.cfg.Personality.Name, "NetworkProtocol": ref(managerPath + "/NetworkProtocol"),
+			"Actions": object{"#Manager.Reset": object{"target": managerPath + "/Actions/Manager.Reset"}}}
 		if b.has(ManagerMedia) {
 			m["VirtualMedia"] = ref(media)
 		}
 		return m, nil
+	case managerPath + "/NetworkProtocol":
+		protocols := object{"@odata.id": path, "HostName": "bmc", "HTTPS": object{"ProtocolEnabled": true, "Port": 443}}
+		if !b.has(NoIPMI) {
+			protocols["IPMI"] = object{"ProtocolEnabled": !b.Machine.State().IPMIOff, "Port": 623}
+		}
+		return protocols, nil
 	case chassisPath:
 		return object{"@odata.id": path, "Thermal": ref(path + "/Thermal"), "Power": ref(path + "/Power")}, nil
 	case chassisPath + "/Thermal":
