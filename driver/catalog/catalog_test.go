@@ -188,10 +188,36 @@ func TestPick(t *testing.T) {
 	require.ErrorContains(t, err, "fake boot interface")
 }
 
-func TestNoComposite(t *testing.T) {
+// ironics are all names that Ironic's entry points for composite drivers ever had, from
+// the first to the last release with them.
+const ironics = `
+agent_amt agent_iboot agent_ilo agent_ipmitool agent_ipmitool_socat agent_irmc agent_pxe_oneview agent_pyghmi agent_ssh
+agent_ucs agent_vbox agent_wol fake fake_agent fake_amt fake_cimc fake_discoverd fake_drac fake_iboot fake_ilo
+fake_inspector fake_ipmi fake_ipminative fake_ipmitool fake_ipmitool_socat fake_irmc fake_msftocs fake_oneview fake_pxe
+fake_seamicro fake_snmp fake_soft_power fake_ssh fake_ucs fake_vbox fake_wol ilo iscsi_ilo iscsi_irmc iscsi_pxe_oneview
+pxe_agent_cimc pxe_amt pxe_drac pxe_drac_inspector pxe_iboot pxe_ilo pxe_ipmi pxe_ipminative pxe_ipmitool
+pxe_ipmitool_socat pxe_irmc pxe_iscsi_cimc pxe_msftocs pxe_seamicro pxe_snmp pxe_ssh pxe_ucs pxe_vbox pxe_wol
+`
+
+// Each driver that Ironic had is here, or is said to be absent with the reason.
+func TestAllOfIronic(t *testing.T) {
+	absent := map[string]bool{}
 	for _, a := range catalog.Absent {
+		require.NotEmpty(t, a.Why)
 		for name := range strings.SplitSeq(a.Names, ", ") {
+			require.False(t, absent[name], "%s is there twice", name)
+			absent[name] = true
 			require.False(t, slices.ContainsFunc(catalog.Composites(), func(c catalog.Composite) bool { return c.Name == name }), name)
 		}
 	}
+	var all []string
+	for name := range absent {
+		all = append(all, name)
+	}
+	for line := range strings.Lines(catalog.Markdown()) {
+		if name, ok := strings.CutPrefix(line, "| `"); ok && strings.HasSuffix(line, "| yes |\n") {
+			all = append(all, name[:strings.Index(name, "`")])
+		}
+	}
+	require.ElementsMatch(t, strings.Fields(ironics), all)
 }
