@@ -1,8 +1,11 @@
 package console_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -22,11 +25,15 @@ func allow(a console.Access) func(*http.Request, string) console.Access {
 }
 
 // serve serves hub below /console, as a program would.
-func serve(t *testing.T, hub *console.Hub) *httptest.Server {
+func serve(t *testing.T, hub *console.Hub, change ...func(*http.Server)) *httptest.Server {
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.Handle("/console/", http.StripPrefix("/console", hub))
-	s := httptest.NewServer(mux)
+	s := httptest.NewUnstartedServer(mux)
+	for _, c := range change {
+		c(s.Config)
+	}
+	s.Start()
 	t.Cleanup(s.Close)
 	t.Cleanup(hub.Close) // before the server, which waits for pages
 	return s
@@ -142,29 +149,60 @@ func TestForeignOrigin(t *testing.T) {
 	require.Error(t, err)
 }
 
+// A page that never reads holds up neither the machine nor others, which get every
+// byte, and has them too when it reads at last: what it has not taken is more than
+// sockets hold.
 func TestManyPages(t *testing.T) {
-	hub, tk, machine := started(t, console.Config{Authorize: allow(console.View), ScrollBack: 1 << 20})
-	s := serve(t, hub)
-	want := strings.Repeat("0123456789abcdef", 1<<13)
-	_, err := dial(t, s, tk, nil) // one that never reads
-	require.NoError(t, err)
-	var wg sync.WaitGroup
-	for range 100 {
+	const size, pages = 16 << 20, 20
+	var b bytes.Buffer
+	for i := 0; b.Len() < size; i++ {
+		fmt.Fprintf(&b, "line %10d\n", i)
+	}
+	want := b.Bytes()
+	hub, tk, machine := started(t, console.Config{Authorize: allow(console.View), ScrollBack: len(want)})
+	s := serve(t, hub, func(s *http.Server) {
+		s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+			_ = c.(*net.TCPConn).SetWriteBuffer(64 << 10)
+			return ctx
+		}
+	})
+	page := func() *websocket.Conn {
 		conn, err := dial(t, s, tk, nil)
 		require.NoError(t, err)
+		return conn
+	}
+	// readAll compares the stream with what the machine wrote.
+	readAll := func(conn *websocket.Conn) error {
+		stream := websocket.NetConn(t.Context(), conn, websocket.MessageBinary)
+		b := make([]byte, 32<<10)
+		for at := 0; at < len(want); {
+			n, err := stream.Read(b)
+			if err != nil {
+				return err
+			}
+			if !bytes.Equal(b[:n], want[at:min(len(want), at+n)]) {
+				return fmt.Errorf("other bytes after the first %d", at)
+			}
+			at += n
+		}
+		return nil
+	}
+	slow := page()
+	var wg sync.WaitGroup
+	for range pages {
+		conn := page()
 		wg.Go(func() {
-			for got := 0; got < len(want); {
-				_, data, err := conn.Read(t.Context())
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				got += len(data)
+			if err := readAll(conn); err != nil {
+				t.Error(err)
 			}
 		})
 	}
 	start := time.Now()
-	machine.say(want)
+	machine.say(string(want))
+	said := time.Since(start)
 	wg.Wait()
-	t.Logf("100 pages got 128 KiB each in %s", time.Since(start))
+	t.Logf("the machine wrote 16 MiB in %s, and %d pages had them after %s", said, pages, time.Since(start))
+	start = time.Now()
+	require.NoError(t, readAll(slow))
+	t.Logf("the one that had not read had them %s after it began", time.Since(start))
 }
