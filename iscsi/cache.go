@@ -11,8 +11,8 @@ import (
 )
 
 // keep has o read its image from the cache, where there is one and the image has a
-// URL. Call done with what writing it ended with. It takes no slot: a slow server holds nobody up
-// but those who want what it has.
+// URL. Call done with what writing it ended with. It takes no slot: a slow server
+// holds nobody up but those who want what it has.
 func (w *writer) keep(ctx context.Context, o *agent.Order) (done func(error), err error) {
 	remote, ok := o.Source.(*image.HTTP)
 	if !ok || w.cfg.Cache == nil {

@@ -18,10 +18,10 @@
 //
 // Goroutines and processes that ask for one URL at once cause one download. If it
 // fails, it fails for all who waited for it in its process, and the next request
-// tries again. An image stays at least until its [Image] is closed, or the process ends; then it
-// goes when it is older than Config.MaxAge, or the oldest first when there is
-// more than Config.MaxBytes. A process that is killed leaves nothing that the
-// next one stumbles over: half a download is taken up or thrown away.
+// tries again. An image stays at least until its [Image] is closed, or the process
+// ends; then it goes when it is older than Config.MaxAge, or the oldest first when
+// there is more than Config.MaxBytes. A process that is killed leaves nothing that
+// the next one stumbles over: half a download is taken up or thrown away.
 //
 // # Errors
 //

@@ -276,3 +276,31 @@ func TestTextOfARefusal(t *testing.T) {
 		server.Close()
 	}
 }
+
+// TestRootOfOneThatStarts has a BMC's first root be an object without anything, as
+// some answer while they start: sessions are used all the same.
+func TestRootOfOneThatStarts(t *testing.T) {
+	b := redfishtest.New(redfishtest.Config{})
+	var starts atomic.Bool
+	starts.Store(true)
+	b.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/redfish/v1/" && starts.Swap(false) {
+			_, _ = io.WriteString(w, "{}")
+			return
+		}
+		b.ServeHTTP(w, r)
+	}))
+	defer b.Close()
+	b.URL = b.Server.URL
+	bmcs := newBMCs(t)
+	c, err := bmcs.Client(access(b))
+	require.NoError(t, err)
+	_, err = c.System(t.Context())
+	require.NoError(t, err)
+	require.False(t, starts.Load())
+	open, _ := b.Sessions()
+	require.Equal(t, 1, open)
+	bmcs.Close()
+	open, _ = b.Sessions()
+	require.Zero(t, open)
+}
