@@ -23,7 +23,7 @@ type written struct {
 	PReP string `json:"PReP Boot partition uuid"`
 }
 
-// StepPrepareInstanceBoot learns from the ramdisk what it wrote, has it install a
+// prepareInstanceBoot learns from the ramdisk what it wrote, has it install a
 // boot loader where the image needs one, and then has the boot interface boot
 // the instance. It answers task.DeployWait while the boot loader is installed.
 func (d *Deploy) prepareInstanceBoot(ctx context.Context, t *task.Task) (task.State, error) {

@@ -24,8 +24,8 @@ var _ driver.InspectInterface = (*Inspect)(nil)
 
 // InspectHardware writes memory and processors to the node's properties, vendor and
 // model where the node has none, and adds a port for each network interface that it
-// does not have. It is done when
-// it returns. Machines tell some of it only once they have been on.
+// does not have. It is done when it returns. Machines tell some of it only once they
+// have been on.
 func (i *Inspect) InspectHardware(ctx context.Context, t *task.Task) (task.State, error) {
 	const op = "ilo.InspectHardware"
 	if err := t.RequireExclusive(op); err != nil {
@@ -42,7 +42,7 @@ func (i *Inspect) InspectHardware(ctx context.Context, t *task.Task) (task.State
 	if err != nil {
 		return "", wrap(op, t, err)
 	}
-	return task.Manageable, redfish.Record(t, found, macs)
+	return task.Manageable, inspector.RecordBMC(t, found, macs)
 }
 
 // hardware returns what the iLO knows, and the addresses of network interfaces, or

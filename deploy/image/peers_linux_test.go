@@ -25,6 +25,7 @@ import (
 
 	"github.com/ferrule/ferrule/deploy/disk"
 	"github.com/ferrule/ferrule/deploy/image"
+	"github.com/ferrule/ferrule/internal/memory"
 )
 
 func init() {
@@ -54,18 +55,9 @@ func runWrite(args []string) error {
 		&image.HTTP{URL: args[0], Retries: 9, RetryInterval: time.Millisecond},
 		image.Options{Format: image.Format(args[1]), Checksum: image.Checksum{Algo: "sha256", Value: args[2]}})
 	if err == nil {
-		fmt.Println(r.Written, peak())
+		fmt.Println(r.Written, memory.PeakKiB())
 	}
 	return err
-}
-
-// peak is the most memory that this process had, in KiB. What a parent learns of
-// its child counts what the parent had when it started it.
-func peak() (kib int64) {
-	status, _ := os.ReadFile("/proc/self/status")
-	_, rest, _ := strings.Cut(string(status), "VmHWM:")
-	_, _ = fmt.Sscan(rest, &kib)
-	return kib
 }
 
 // peakOf is what a child wrote of it, in MiB.

@@ -61,6 +61,17 @@ func (r Rules) Record(t *task.Task, f *Found) error {
 	return nil
 }
 
+// RecordBMC writes what a BMC knows of its machine to t's node, with a port for each
+// of macs that is an address: BMCs write words for what they do not know.
+func RecordBMC(t *task.Task, found *Found, macs []string) error {
+	for _, mac := range macs {
+		if _, err := task.ParseMAC(mac); err == nil {
+			found.Inventory.Interfaces = append(found.Inventory.Interfaces, Interface{MACAddress: mac})
+		}
+	}
+	return Rules{AddPorts: AllPorts}.Record(t, found)
+}
+
 func (r Rules) properties(t *task.Task, f *Found, caps task.Capabilities, rootGB int64) {
 	if t.Node.Properties == nil {
 		t.Node.Properties = task.Info{}

@@ -204,13 +204,14 @@ func (c *conn) roundTrip(req *http.Request, a Access, r request) (*response, err
 	}
 	defer res.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(res.Body, maxBody+1))
+	movedTo := moved(r, res)
 	switch {
 	case err != nil:
 		return nil, unreachable(req.Context(), r, err)
 	case len(data) > maxBody:
 		return nil, &bmc.Error{Class: bmc.Protocol, Op: r.op(), Status: res.StatusCode, Text: "an answer of more than 4 MiB"}
-	case moved(r, res) != nil:
-		return nil, moved(r, res)
+	case movedTo != nil:
+		return nil, movedTo
 	case res.StatusCode >= 300:
 		return nil, refusal(r, res.StatusCode, data, string(a.Password), r.token, r.secret)
 	}

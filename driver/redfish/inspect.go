@@ -25,8 +25,7 @@ var _ driver.InspectInterface = (*Inspect)(nil)
 
 // InspectHardware writes memory and processors to the node's properties, vendor and
 // model where the node has none, and adds a port for each network interface that it
-// does not have. It is done when
-// it returns.
+// does not have. It is done when it returns.
 func (i *Inspect) InspectHardware(ctx context.Context, t *task.Task) (task.State, error) {
 	const op = "redfish.InspectHardware"
 	if err := t.RequireExclusive(op); err != nil {
@@ -48,7 +47,7 @@ func (i *Inspect) InspectHardware(ctx context.Context, t *task.Task) (task.State
 	found.Inventory.SystemVendor.Manufacturer, found.Inventory.SystemVendor.ProductName = s.Manufacturer, s.Model
 	found.Inventory.Memory.PhysicalMB = int64(s.MemorySummary.TotalSystemMemoryGiB * 1024)
 	found.Inventory.CPU.Count = s.ProcessorSummary.Count
-	return task.Manageable, Record(t, &found, macs)
+	return task.Manageable, inspector.RecordBMC(t, &found, macs)
 }
 
 // AbortInspection does nothing: nothing goes on.
@@ -84,17 +83,6 @@ func (c *Client) macs(ctx context.Context, s *System) ([]string, error) {
 		macs = append(macs, nic.MACAddress)
 	}
 	return macs, nil
-}
-
-// Record writes what a BMC knows of its machine to t's node, with a port for each
-// of macs that is an address: BMCs write words for what they do not know.
-func Record(t *task.Task, found *inspector.Found, macs []string) error {
-	for _, mac := range macs {
-		if _, err := task.ParseMAC(mac); err == nil {
-			found.Inventory.Interfaces = append(found.Inventory.Interfaces, inspector.Interface{MACAddress: mac})
-		}
-	}
-	return inspector.Rules{AddPorts: inspector.AllPorts}.Record(t, found)
 }
 
 // ResetManager restarts the BMC of the client. Its sessions end.

@@ -25,6 +25,7 @@ import (
 
 	"github.com/ferrule/ferrule/deploy/disk"
 	"github.com/ferrule/ferrule/deploy/image"
+	"github.com/ferrule/ferrule/internal/memory"
 	"github.com/ferrule/ferrule/iscsi/initiator"
 	"github.com/ferrule/ferrule/iscsi/internal/pdu"
 	"github.com/ferrule/ferrule/iscsi/target"
@@ -53,18 +54,7 @@ func runWrite(args []string) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	return printPeak()
-}
-
-// printPeak prints the most memory that this process had. What its parent is told
-// of that counts what it was before exec, too.
-func printPeak() error {
-	status, err := os.ReadFile("/proc/self/status")
-	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			fmt.Println(strings.Fields(rest)[0])
-		}
-	}
+	_, err = fmt.Println(memory.PeakKiB())
 	return err
 }
 
